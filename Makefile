@@ -1,0 +1,33 @@
+PYTHON ?= python3
+PIP_OPTIONS ?=
+
+.PHONY: demo test lab check format clean
+
+demo: .venv/installed
+	.venv/bin/python tools/run_demo.py
+
+test: .venv/installed check
+	.venv/bin/python -m pytest --cov=videolib --cov-report=term
+
+lab: .venv/installed
+	.venv/bin/jupyter lab notebooks
+
+check: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/nbstripout --verify notebooks/*.ipynb
+
+format: .venv/installed
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/nbstripout notebooks/*.ipynb
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build
