@@ -1,0 +1,116 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videolib import Frame
+from videolib.images import decode_jpeg, encode_jpeg, open_image
+
+RED = (250, 10, 5)
+
+
+def as_bytes(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def center(image: Image.Image) -> tuple[int, ...]:
+    return image.getpixel((image.width // 2, image.height // 2))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_every_colour_mode_keeps_its_colour(mode):
+    if mode == "LAB":
+        image = Image.new("LAB", (8, 8), (136, 208, 195))  # CIE L*a*b* of the same red, offset by 128
+        assert open_image(image).mode == "RGB"
+        return
+    opened = open_image(Image.new("RGB", (8, 8), RED).convert(mode))
+    assert opened.mode == "RGB"
+    np.testing.assert_allclose(center(opened), RED, atol=12)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("L", (4, 4), 128),
+        Image.new("LA", (4, 4), (128, 255)),
+        Image.fromarray(np.full((4, 4), 128 * 257, dtype=np.uint16)),
+        Image.fromarray(np.full((4, 4), 128 * 257, dtype=np.int32)),
+        Image.fromarray(np.full((4, 4), 128, dtype=np.int32)),
+    ],
+    ids=["L", "LA", "I;16", "I of 16 bits", "I of 8 bits"],
+)
+def test_every_grey_mode_keeps_its_grey(image):
+    assert center(open_image(image)) == (128, 128, 128)
+
+
+def test_bilevel_is_black_and_white():
+    assert center(open_image(Image.new("1", (4, 4), 1))) == (255, 255, 255)
+
+
+def test_transparency_is_laid_over_white():
+    assert center(open_image(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))) == (255, 255, 255)
+
+
+def test_a_transparent_palette_entry_is_laid_over_white():
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([0, 0, 0])
+    image.info["transparency"] = 0
+    assert center(open_image(image)) == (255, 255, 255)
+
+
+def test_exif_orientation_is_applied():
+    image = Image.new("RGB", (20, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    assert open_image(as_bytes(image, "JPEG", exif=exif)).size == (10, 20)
+
+
+def test_a_path_bytes_an_array_and_a_frame_are_the_same_picture(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, size=(6, 9, 3), dtype=np.uint8)
+    data = as_bytes(Image.fromarray(array), "PNG")
+    path = tmp_path / "picture.png"
+    path.write_bytes(data)
+    for source in (path, str(path), data, array, Image.fromarray(array), Frame(1, 0.0, array)):
+        np.testing.assert_array_equal(np.asarray(open_image(source)), array)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"not a picture", "readable picture, got 13 bytes"),
+        (b"", "readable picture, got 0 bytes"),
+        ("no/such.png", r"existing file, got 'no/such.png': check the path"),
+        (3, "got int"),
+        (None, "got NoneType"),
+        (np.zeros((4, 4, 3)), r"uint8 array.*got float64 of shape \(4, 4, 3\)"),
+        (np.zeros((4, 4, 2), np.uint8), r"got uint8 of shape \(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got uint8 of shape \(0, 4, 3\)"),
+    ],
+)
+def test_what_is_no_picture_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        open_image(source)
+
+
+def test_a_cut_jpeg_is_refused():
+    noise = np.random.default_rng(0).integers(0, 256, size=(64, 64, 3), dtype=np.uint8)
+    data = as_bytes(Image.fromarray(noise), "JPEG")
+    with pytest.raises(ValueError, match="readable picture"):
+        open_image(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((1080, 1920), (270, 480)), ((1920, 1080), (480, 270)), ((100, 200), (100, 200)), ((1, 4000), (1, 480))],
+)
+def test_jpeg_is_shrunk_by_its_long_side_and_never_enlarged(shape, expected):
+    image = np.full((*shape, 3), 100, dtype=np.uint8)
+    assert decode_jpeg(encode_jpeg(image)).shape == (*expected, 3)
+
+
+def test_jpeg_keeps_red_red():
+    image = np.full((64, 64, 3), RED, dtype=np.uint8)
+    np.testing.assert_allclose(decode_jpeg(encode_jpeg(image))[32, 32], RED, atol=4)

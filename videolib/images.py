@@ -1,0 +1,101 @@
+"""How a picture becomes RGB, and how it becomes a JPEG and back."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from videolib.frames import Frame
+
+RGBArray: TypeAlias = npt.NDArray[np.uint8]
+ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
+
+
+def open_image(image: ImageSource) -> Image.Image:
+    """Open a picture as an upright RGB PIL image.
+
+    Transparency is laid over white, EXIF orientation is applied, 16-bit greys are scaled to 8 bits.
+
+    Parameters
+    ----------
+    image
+        An RGB array (height, width, 3), a grey one (height, width) or one with alpha (height, width, 4),
+        each uint8; a PIL image of any mode; a `Frame`; the bytes of an image file, such as a match's
+        frame_data; or a path.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, empty, or not a readable picture.
+    """
+    if isinstance(image, Frame):
+        image = image.image
+    if isinstance(image, np.ndarray):
+        return _convert(_from_array(image))
+    if isinstance(image, Image.Image):
+        return _convert(image)
+    if not isinstance(image, bytes | str | os.PathLike):
+        raise ValueError(
+            "image must be an array, a PIL image, a Frame, the bytes of an image file or a path, "
+            f"got {type(image).__name__}"
+        )
+    name = f"{len(image)} bytes" if isinstance(image, bytes) else repr(os.fspath(image))
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
+            return _convert(opened)
+    except FileNotFoundError:
+        raise ValueError(f"image must be an existing file, got {name}: check the path") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"image must be a readable picture, got {name}: {error}") from error
+
+
+def resize(image: RGBArray, width: int, height: int) -> RGBArray:
+    """Shrink an RGB image to (height, width, 3), each pixel the mean of those it covers."""
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def encode_jpeg(image: RGBArray, *, long_side: int = 480, quality: int = 85) -> bytes:
+    """Encode an RGB image (height, width, 3) as JPEG, shrunk to `long_side` pixels where it is larger."""
+    height, width = image.shape[:2]
+    scale = long_side / max(height, width)
+    if scale < 1:
+        image = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])  # OpenCV wants BGR
+    return data.tobytes()
+
+
+def decode_jpeg(data: bytes) -> RGBArray:
+    """Decode the JPEG of a frame_data cell to RGB (height, width, 3); ValueError if it is none."""
+    return np.asarray(open_image(data), dtype=np.uint8)
+
+
+def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
+    grey = array.ndim == 2
+    if (
+        array.dtype != np.uint8
+        or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4)))
+        or not array.size
+    ):
+        raise ValueError(
+            "image must be a uint8 array of shape (height, width, 3), RGB, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return Image.fromarray(array)
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.getextrema()[1] > 255):  # type: ignore[operator]
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")
