@@ -1,0 +1,49 @@
+"""Fixtures that several test modules share."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from videolib import ClipEncoder, FrameStore, Video, normalize
+
+
+@pytest.fixture(scope="session")
+def encoder() -> ClipEncoder:
+    """The shipped demo model: small, but a real CLIP."""
+    return ClipEncoder("demo", device="cpu")
+
+
+@pytest.fixture
+def store(tmp_path) -> FrameStore:
+    return FrameStore(tmp_path / "store.duckdb")
+
+
+def make_video(video_id: str = "v1", **fields) -> Video:
+    known = {
+        "video_id": video_id,
+        "title": f"title of {video_id}",
+        "source": f"{video_id}.mp4",
+        "duration_seconds": 100.0,
+        "width": 640,
+        "height": 360,
+        "frames_per_second": 25.0,
+    }
+    return Video(**known | fields)
+
+
+def make_frames(video_id: str, embeddings: np.ndarray) -> pd.DataFrame:
+    """One row per embedding, a second apart; frame_data tells the row."""
+    numbers = range(1, len(embeddings) + 1)
+    return pd.DataFrame(
+        {
+            "video_id": video_id,
+            "frame_number": numbers,
+            "timestamp_seconds": [number - 1.0 for number in numbers],
+            "embedding_data": list(normalize(embeddings)),
+            "frame_data": [f"{video_id} {number}".encode() for number in numbers],
+        }
+    )
