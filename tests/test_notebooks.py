@@ -1,0 +1,147 @@
+"""The house style of notebooks, and that each runs alone."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from videolib.demo import sample_scenes
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+OWN = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def words(text: str) -> int:
+    """Words of prose; the heading of a section is not counted."""
+    return len(re.sub(r"^#+ .*$", "", text, flags=re.M).split())
+
+
+@OWN
+def test_a_notebook_is_valid_and_without_outputs(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
+    assert not any(cell.outputs or cell.execution_count for cell in code_cells(path))
+
+
+@OWN
+def test_it_begins_with_a_title_imports_and_parameters(path):
+    title, imports, parameters, *_ = nbformat.read(path, 4).cells
+    assert re.match(r"# \d · ", title.source)
+    assert words(title.source) <= 60
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(imports.source).body)
+    assert parameters.metadata.tags == ["parameters"]
+
+
+@OWN
+def test_parameters_are_plain_literals_with_a_comment_each(path):
+    source = nbformat.read(path, 4).cells[2].source
+    for node, line in zip(ast.parse(source).body, source.splitlines(), strict=True):
+        assert isinstance(node, ast.Assign)
+        ast.literal_eval(node.value)
+        assert "  # " in line
+
+
+@OWN
+def test_papermill_shows_every_parameter_with_its_comment(path):
+    parameters = papermill.inspect_notebook(path)
+    assert len(parameters) >= 4
+    assert all(parameter["help"] for parameter in parameters.values())
+
+
+@OWN
+def test_prose_and_code_alternate_and_are_short(path):
+    cells = nbformat.read(path, 4).cells[3:]
+    assert [cell.cell_type for cell in cells] == ["markdown", "code"] * (len(cells) // 2)
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            assert 10 <= words(cell.source) <= 45, cell.source
+        else:
+            assert len(cell.source.splitlines()) <= 12, cell.source
+            assert max(map(len, cell.source.splitlines())) <= 110, cell.source
+
+
+@OWN
+def test_every_cell_ends_in_a_value_and_defines_nothing(path):
+    for cell in code_cells(path)[2:]:
+        body = ast.parse(cell.source).body
+        assert isinstance(body[-1], ast.Expr), cell.source
+        assert not any(
+            isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(ast.parse(cell.source))
+        )
+        assert not re.search(r"\binput\(|!pip|%pip", cell.source)
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory) -> dict[str, nbformat.NotebookNode]:
+    """Every notebook, run alone in an empty folder."""
+    notebooks = {}
+    for path in NOTEBOOKS:
+        folder = tmp_path_factory.mktemp(path.stem)
+        notebooks[path.stem] = papermill.execute_notebook(
+            path, folder / path.name, cwd=folder, progress_bar=False, kernel_name="python3"
+        )
+    return notebooks
+
+
+@OWN
+def test_it_runs_alone_and_shows_something_in_every_step(path, executed):
+    for cell in [cell for cell in executed[path.stem].cells if cell.cell_type == "code"][3:]:
+        assert cell.outputs, cell.source
+        assert not any(output.output_type == "error" for output in cell.outputs)
+
+
+@OWN
+def test_it_stays_small_with_its_outputs(path, executed):
+    assert len(nbformat.writes(executed[path.stem])) < 4_000_000
+
+
+def first_match(notebook: nbformat.NotebookNode) -> float:
+    """The timestamp in the first row of the table of matches."""
+    cell = next(cell for cell in notebook.cells if "matches" in cell.metadata.get("tags", []))
+    row = cell.outputs[0]["data"]["text/plain"].splitlines()[1].split()
+    return float(row[3])
+
+
+def caption_at(seconds: float) -> str:
+    scenes = sample_scenes()
+    return scenes[(scenes["start_seconds"] <= seconds) & (seconds < scenes["end_seconds"])]["caption"].item()
+
+
+@pytest.mark.parametrize(
+    ("name", "caption"),
+    [
+        ("02_text_query", "a red car in the city"),
+        ("03_image_query", "an azure fish at sea"),
+        ("04_combined_query", "a blue car in the city"),
+    ],
+)
+def test_the_right_scene_is_found(executed, name, caption):
+    assert caption_at(first_match(executed[name])) == caption
+
+
+def test_parameters_change_the_run(tmp_path):
+    path = next(path for path in NOTEBOOKS if path.stem == "02_text_query")
+    parameters = {
+        "query_text": "a yellow star at night",
+        "k": 2,
+        "every_seconds": 2.0,
+        "store_path": "mine.duckdb",
+    }
+    notebook = papermill.execute_notebook(
+        path,
+        tmp_path / "out.ipynb",
+        parameters=parameters,
+        cwd=tmp_path,
+        progress_bar=False,
+        kernel_name="python3",
+    )
+    assert caption_at(first_match(notebook)) == "a yellow star at night"
+    assert (tmp_path / "mine.duckdb").exists()
