@@ -116,7 +116,8 @@ INGEST = textwrap.dedent("""
 
     for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
         event.listen(Engine, name, count)
-    ingest(path, ClipEncoder(model, device="cpu"), FrameStore(store), every_seconds=float(every_seconds), progress=False)
+    encoder = ClipEncoder(model, device="cpu")
+    ingest(path, encoder, FrameStore(store), every_seconds=float(every_seconds), progress=False)
     print("moments", int(moment) - left)
     """)
 
