@@ -271,7 +271,7 @@ def test_one_process_writes_while_another_searches(tmp_path):
 
 def test_nothing_keeps_the_file_open(store, tmp_path):
     fill(store, "v1", random_rows(2))
-    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql('select count(*) from frames').fetchone()[0])"
+    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql('select count(*) from frames').fetchall()[0][0])"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "store.duckdb"], capture_output=True, text=True
     )

@@ -1,28 +1,34 @@
-"""Run the notebooks on the sample video, print their top-5 tables, and save them with their HTML."""
+"""Run the notebooks on the sample video, print their tables of matches, and save them with their HTML."""
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 from nbconvert import HTMLExporter
+
+from videolib.demo import sample_scenes
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 OUTPUT = ROOT / "build"
 
 
-def tables(notebook: nbformat.NotebookNode) -> list[str]:
-    """Texts of the tables that the cells tagged `matches` show."""
-    return [
-        output["data"]["text/plain"]
-        for cell in notebook.cells
-        if "matches" in cell.metadata.get("tags", [])
-        for output in cell.outputs
-        if "data" in output
-    ]
+def tables(notebook: nbformat.NotebookNode) -> list[pd.DataFrame]:
+    """Tables that the cells tagged `matches` show, beside what the sample video shows at those times."""
+    scenes = sample_scenes()
+    found = []
+    for cell in notebook.cells:
+        if "matches" in cell.metadata.get("tags", []):
+            text = next(output["data"]["text/plain"] for output in cell.outputs if "data" in output)
+            table = pd.read_csv(io.StringIO(text), sep=r"\s+")
+            scene = scenes["start_seconds"].searchsorted(table["timestamp_seconds"], side="right") - 1
+            found.append(table.assign(on_screen=scenes["caption"].to_numpy()[scene]))
+    return found
 
 
 def main() -> None:
@@ -37,9 +43,10 @@ def main() -> None:
         html, _ = HTMLExporter().from_notebook_node(notebook)
         target.with_suffix(".html").write_text(html, encoding="utf-8")
         written += [target, target.with_suffix(".html")]
-        print(f"{source.stem}: {time.monotonic() - started:.0f} s")
+        title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+        print(f"{title} ({time.monotonic() - started:.0f} s)")
         for table in tables(notebook):
-            print(f"\n{table}\n")
+            print(f"\n{table.to_string(index=False)}\n")
     print("The notebooks as they ran, with figures:")
     for path in written:
         print(f"  {path.relative_to(ROOT)}")

@@ -115,6 +115,7 @@ def plot_timeline(
             _draw_thumbnail(axis, match, end=end, height=high + 0.42 * span)
     axis.set_xlabel("time (m:ss)")
     axis.set_ylabel("similarity")
+    axis.set_yticks([tick for tick in axis.get_yticks() if low - 0.05 * span <= tick <= high + 0.05 * span])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_seconds(seconds)))
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(title or video.title, fontsize=11, color="black")
