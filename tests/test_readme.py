@@ -1,0 +1,43 @@
+"""The README's examples run, in its order, and print what it says."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory) -> list[str]:
+    """What each Python block prints, all of them run in one folder with the same names."""
+    names: dict[str, object] = {}
+    outputs = []
+    with contextlib.chdir(tmp_path_factory.mktemp("readme")):
+        for block in re.findall(r"```python\n(.*?)```", README, re.S):
+            with contextlib.redirect_stdout(io.StringIO()) as stdout:
+                exec(compile(block, "README.md", "exec"), names)
+            outputs.append(stdout.getvalue())
+        assert Path("matches.png").exists()
+    return outputs
+
+
+def test_the_first_example_prints_what_stands_below_it(printed):
+    shown = re.search(r"```text\n(.*?)```", README, re.S)[1]
+    assert printed[0] == shown
+
+
+def test_every_link_and_picture_inside_the_project_exists():
+    for page in ("README.md", "DEVELOPERS.md", "videolib/demo/README.md"):
+        folder = (ROOT / page).parent
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            assert target.startswith("http") or (folder / target).exists(), f"{page}: {target}"
+
+
+def test_every_make_target_it_names_exists():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"^\s*make (\w+)", README, re.M)) <= targets
