@@ -35,7 +35,8 @@ from mysql_mimic.types import (
     uint_len,
 )
 
-from tests.singlestore_standin.engine import Engine, Result, Session, SqlError
+from tests.singlestore_standin.engine import Engine, Result, Session
+from tests.singlestore_standin.syntax import SqlError, dimension_of
 
 CAPABILITIES = (
     Capabilities.CLIENT_PROTOCOL_41
@@ -280,7 +281,7 @@ class Connection(socketserver.BaseRequestHandler):
 
 def column_definition(name: str, duckdb_type: str, extended: bool) -> bytes:
     """Describe a column; extended, a vector also tells its length and element type, as SingleStore does."""
-    dimension = int(duckdb_type[6:-1]) if duckdb_type.startswith("FLOAT[") else 0
+    dimension = dimension_of(duckdb_type)
     if dimension or duckdb_type == "BLOB":
         wire_type, character_set = ColumnType.BLOB, BINARY
     elif duckdb_type in ("FLOAT", "DOUBLE"):
