@@ -379,13 +379,10 @@ class Session:
         self.cursor.register("incoming", pd.DataFrame(incoming, dtype=object))
         database, name = self.locate(table)
         quoted = ", ".join(f'"{column}"' for column in columns)
-        try:
-            self.cursor.execute(
-                f'INSERT INTO "{database}"."{name}" ({quoted}) SELECT {quoted} FROM incoming '
-                + parse_updates(updates)
-            )
-        finally:
-            self.cursor.unregister("incoming")
+        self.cursor.execute(
+            f'INSERT INTO "{database}"."{name}" ({quoted}) SELECT {quoted} FROM incoming '
+            + parse_updates(updates)
+        )
         return len(values)
 
     @statement("(?P<query>(?:UPDATE|DELETE) .+)", "data")

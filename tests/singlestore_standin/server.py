@@ -75,11 +75,11 @@ class Control:
 
     def take_fault(self, head: bytes) -> Fault | None:
         """Find the fault that is due at this statement, and forget it."""
-        text = head.decode(errors="replace")
+        text = head.decode(errors="replace").lstrip()
         due = None
         with self.lock:
             for fault in list(self.faults):
-                if re.search(fault.match, text, re.IGNORECASE | re.DOTALL):
+                if re.match(fault.match, text, re.IGNORECASE | re.DOTALL):
                     fault.nth -= 1
                     if fault.nth == 0:
                         self.faults.remove(fault)
