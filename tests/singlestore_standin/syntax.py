@@ -279,6 +279,7 @@ def parse_query(sql: str, values: list[Any]) -> tuple[exp.Expr, list[str]]:
     except sqlglot.errors.SqlglotError as error:
         raise unknown(sql) from error
     for part in tree.walk():
-        if type(part).__name__ not in KNOWN_PARTS:
+        foreign = isinstance(part, exp.Placeholder) and not re.fullmatch(r"p\d+", part.name)
+        if type(part).__name__ not in KNOWN_PARTS or foreign:
             raise unknown(part.sql(Dialect))
     return tree, indexes
