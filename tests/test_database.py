@@ -238,7 +238,7 @@ def test_a_lock_is_waited_for_and_then_named(tmp_path):
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match=r"locked by another process for 0.2 s: close it there"):
-            FrameStore(path, lock_timeout_seconds=0.2).list_videos()
+            FrameStore(path, retry_seconds=0.2).list_videos()
         holder.communicate("\n")
     assert FrameStore(path).list_videos().empty
 
@@ -271,7 +271,7 @@ def test_one_process_writes_while_another_searches(tmp_path):
 
 def test_nothing_keeps_the_file_open(store, tmp_path):
     fill(store, "v1", random_rows(2))
-    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql('select count(*) from frames').fetchone()[0])"
+    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql('select count(*) from frames').fetchall()[0][0])"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "store.duckdb"], capture_output=True, text=True
     )
