@@ -8,6 +8,7 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from tests.singlestore_standin.fixtures import _standin, real_singlestore_url, singlestore_url, standin  # noqa: F401
 from videolib import ClipEncoder, FrameStore, Video, normalize
 
 

@@ -92,7 +92,7 @@ class StandIn:
             ``cut_reply``: closed half way through the answer. ``error``: refused with ``code`` (and
             ``message``). ``slow``: answered ``seconds`` later.
         match
-            Regular expression that the first 4096 bytes of a statement must contain, in any case.
+            Regular expression that the statement must begin with, in any case; it sees the first 4096 bytes.
         nth
             Which of these statements fails, counted from 1.
         """

@@ -35,7 +35,8 @@ from mysql_mimic.types import (
     uint_len,
 )
 
-from tests.singlestore_standin.engine import Engine, Result, Session, SqlError
+from tests.singlestore_standin.engine import Engine, Result, Session
+from tests.singlestore_standin.syntax import SqlError, dimension_of
 
 CAPABILITIES = (
     Capabilities.CLIENT_PROTOCOL_41
@@ -74,11 +75,11 @@ class Control:
 
     def take_fault(self, head: bytes) -> Fault | None:
         """Find the fault that is due at this statement, and forget it."""
-        text = head.decode(errors="replace")
+        text = head.decode(errors="replace").lstrip()
         due = None
         with self.lock:
             for fault in list(self.faults):
-                if re.search(fault.match, text, re.IGNORECASE | re.DOTALL):
+                if re.match(fault.match, text, re.IGNORECASE | re.DOTALL):
                     fault.nth -= 1
                     if fault.nth == 0:
                         self.faults.remove(fault)
@@ -280,7 +281,7 @@ class Connection(socketserver.BaseRequestHandler):
 
 def column_definition(name: str, duckdb_type: str, extended: bool) -> bytes:
     """Describe a column; extended, a vector also tells its length and element type, as SingleStore does."""
-    dimension = int(duckdb_type[6:-1]) if duckdb_type.startswith("FLOAT[") else 0
+    dimension = dimension_of(duckdb_type)
     if dimension or duckdb_type == "BLOB":
         wire_type, character_set = ColumnType.BLOB, BINARY
     elif duckdb_type in ("FLOAT", "DOUBLE"):

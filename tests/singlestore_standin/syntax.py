@@ -1,0 +1,279 @@
+"""The stand-in's reading of SQL: literals, values, column definitions, search hints, index options.
+
+Everything here raises SqlError, mostly 1064, where it meets what it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sqlglot
+from sqlglot import TokenType, exp
+from sqlglot.dialects.singlestore import SingleStore
+
+NAME = r"(?:\w+|`[^`]+`)"
+TABLE = rf"(?:{NAME}\.)?{NAME}"
+PARAMETER = r":p\d+"
+COMMA = re.compile(r" ?, ?(?![^(]*\))")  # one that is not in parentheses
+
+LITERAL = re.compile(
+    r"""(?<!\w)[xX]'(?P<hex>[0-9a-fA-F]*)'
+      | '(?P<single>[^'\\]*(?:(?:\\.|'')[^'\\]*)*)'
+      | "(?P<double>[^"\\]*(?:(?:\\.|"")[^"\\]*)*)"
+      | (?P<name>`[^`]+`)
+      | (?P<space>\s+)""",
+    re.VERBOSE | re.DOTALL,
+)
+ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}
+
+# What SELECT, UPDATE and DELETE may be made of, as sqlglot names it.
+KNOWN_PARTS = {
+    *("Select", "Update", "Delete", "From", "Join", "Where", "Group", "Order", "Ordered", "Limit"),
+    *("Table", "Column", "Identifier", "Star", "Alias", "Placeholder", "Literal", "Boolean", "Null", "Neg"),
+    *("And", "Or", "Not", "Paren", "EQ", "NEQ", "GT", "GTE", "LT", "LTE", "In", "Is", "Distance"),
+    *("Count", "Max", "Min", "Sum", "Coalesce", "Substring", "Length"),
+    *("SessionParameter", "CurrentSchema", "CurrentVersion"),
+}
+
+COLUMN_TYPES = {  # DuckDB's by SingleStore's
+    **dict.fromkeys(("tinyint", "bool", "boolean"), "TINYINT"),
+    **dict.fromkeys(("int", "integer"), "INTEGER"),
+    **dict.fromkeys(("bigint",), "BIGINT"),
+    **dict.fromkeys(("double", "float"), "DOUBLE"),
+    **dict.fromkeys(("varchar", "text", "mediumtext", "longtext"), "VARCHAR"),
+    **dict.fromkeys(("blob", "mediumblob", "longblob"), "BLOB"),
+}
+LONGEST = {"text": 2**16 - 1, "blob": 2**16 - 1, "mediumtext": 2**24 - 1, "mediumblob": 2**24 - 1}  # bytes
+
+POSITIVE = range(1, 2**16 + 1)
+IVF = {"nlist": POSITIVE, "nprobe": POSITIVE}
+HNSW = {"M": range(1, 2049), "efConstruction": POSITIVE, "ef": POSITIVE}
+QUANTIZED = {"m": POSITIVE, "nbits": range(1, 17)}
+INDEX_OPTIONS: dict[str, dict[str, range]] = {
+    "AUTO": {},
+    "FLAT": {},
+    "IVF_FLAT": IVF,
+    "IVF_PQ": IVF | QUANTIZED,
+    "IVF_PQFS": IVF | {"m": POSITIVE},
+    "HNSW_FLAT": HNSW,
+    "HNSW_PQ": HNSW | QUANTIZED,
+}
+
+
+class SqlError(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"stand-in, not SingleStore: {message}")
+        self.code = code
+
+
+def unknown(sql: str) -> SqlError:
+    return SqlError(1064, f"not known here, near '{sql[:80]}'")
+
+
+def take_literals(sql: str) -> tuple[str, list[Any]]:
+    """Replace the literals by :p1, :p2, ...; returns the rest, on one line, and their values."""
+    values: list[Any] = []
+
+    def replace(match: re.Match[str]) -> str:
+        kind = str(match.lastgroup)
+        text = match[kind]
+        if kind == "space":
+            return " "
+        if kind == "name":
+            return text
+        if kind == "hex":
+            values.append(bytes.fromhex(text))
+        else:
+            quote = "'" if kind == "single" else '"'
+            escaped = rf"\\(.)|{quote}{quote}"
+            values.append(
+                re.sub(escaped, lambda m: ESCAPES.get(m[1], m[1]) if m[1] else quote, text, flags=re.DOTALL)
+            )
+        return f":p{len(values)}"
+
+    return LITERAL.sub(replace, sql).strip().rstrip(";").rstrip(), values
+
+
+def position(parameter: str) -> int:
+    """Where the value of :p1 or p1 lies in the list of values."""
+    return int(parameter.lstrip(":p")) - 1
+
+
+def parse_value(text: str, values: list[Any]) -> Any:
+    """Read one value of INSERT: a literal, a number or a constant."""
+    constants = {"NULL": None, "TRUE": True, "FALSE": False}
+    if re.fullmatch(PARAMETER, text):
+        return values[position(text)]
+    if text.upper() in constants:
+        return constants[text.upper()]
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"-?\d+\.\d*(?:[eE][-+]?\d+)?", text):
+        return float(text)
+    raise unknown(text)
+
+
+def parse_rows(text: str, values: list[Any]) -> list[list[Any]]:
+    """Read (a, b), (c, d): without literals nothing nests."""
+    rows = re.findall(r"\(([^()]*)\)", text)
+    if re.sub(r"\([^()]*\)", "", text).strip(" ,"):
+        raise unknown(text)
+    return [[parse_value(value.strip(), values) for value in row.split(",")] for row in rows]
+
+
+def parse_vector(value: object) -> np.ndarray:
+    """Read a vector as SingleStore does: bytes are little-endian float32, text is a JSON array."""
+    try:
+        if isinstance(value, bytes):
+            return np.frombuffer(value, "<f4")
+        return np.array(json.loads(str(value)), "<f4")
+    except ValueError as error:
+        raise SqlError(1105, f"no vector: {value!r:.60}") from error
+
+
+def dimension_of(duckdb_type: str) -> int:
+    """Length of a VECTOR column, which DuckDB has as FLOAT[length]; 0 for any other."""
+    match = re.fullmatch(r"FLOAT\[(\d+)\]", duckdb_type)
+    return int(match[1]) if match else 0
+
+
+def convert(value: Any, duckdb_type: str) -> Any:
+    """Convert an inserted value for its column."""
+    dimension = dimension_of(duckdb_type)
+    if dimension and value is not None:
+        vector = parse_vector(value)
+        if vector.shape != (dimension,):
+            raise SqlError(1105, f"shape {vector.shape} does not fit VECTOR({dimension})")
+        return vector
+    if duckdb_type == "BLOB" and isinstance(value, str):
+        return value.encode()
+    return value
+
+
+def parse_updates(text: str | None) -> str:
+    """Translate c = VALUES(c), ... of ON DUPLICATE KEY UPDATE."""
+    if text is None:
+        return ""
+    updates = []
+    for item in COMMA.split(text):
+        match = re.fullmatch(rf"({NAME}) ?= ?VALUES ?\( ?({NAME}) ?\)", item, re.IGNORECASE)
+        if not match:
+            raise unknown(item)
+        updates.append(f'"{match[1].strip("`")}" = excluded."{match[2].strip("`")}"')
+    return f"ON CONFLICT DO UPDATE SET {', '.join(updates)}"
+
+
+@dataclass
+class TableDefinition:
+    columns: list[str] = field(default_factory=list)  # as DuckDB wants them
+    indexes: dict[str, list[str]] = field(default_factory=dict)  # the columns by the name of the key
+
+
+def parse_table(text: str) -> TableDefinition:
+    """Read what stands in the parentheses of CREATE TABLE."""
+    table = TableDefinition()
+    shard_key: list[str] = []
+    for item in COMMA.split(text):
+        key = re.fullmatch(
+            rf"(PRIMARY KEY|SHARD KEY|SORT KEY|KEY) ?({NAME})? ?\( ?([^()]*?) ?\)", item, re.IGNORECASE
+        )
+        column = re.fullmatch(
+            rf"({NAME}) (\w+)(?: ?\( ?([^()]*?) ?\))?( UNSIGNED)?( NOT NULL| NULL)?", item, re.IGNORECASE
+        )
+        if key:
+            names = COMMA.split(key[3].replace("`", ""))
+            kind = key[1].upper()
+            if kind == "PRIMARY KEY":
+                table.indexes["PRIMARY"] = names
+            elif kind == "SHARD KEY":
+                shard_key = names
+            elif kind == "KEY":
+                table.indexes[(key[2] or names[0]).strip("`")] = names
+        elif column:
+            table.columns.append(_column(column))
+        else:
+            raise unknown(item)
+    if primary := table.indexes.get("PRIMARY"):
+        if not set(shard_key) <= set(primary):
+            raise SqlError(1744, f"the primary key {primary} must contain the shard key {shard_key}")
+        table.columns.append(f"PRIMARY KEY ({', '.join(primary)})")
+    return table
+
+
+def _column(match: re.Match[str]) -> str:
+    name, kind, size, unsigned, null = match.groups()
+    name, kind = name.strip("`"), kind.lower()
+    vector = re.fullmatch(r"(\d+)(?: ?, ?F32)?", size or "", re.IGNORECASE)
+    if kind == "vector" and vector:
+        kind = f"FLOAT[{vector[1]}]"
+        check = ""
+    elif kind in COLUMN_TYPES:
+        check = ""
+        if kind == "varchar":
+            check = f' CHECK (length("{name}") <= {int(size)})'
+        elif kind in LONGEST:
+            check = f' CHECK (octet_length("{name}"::BLOB) <= {LONGEST[kind]})'
+        kind = ("U" if unsigned else "") + COLUMN_TYPES[kind]
+    else:
+        raise unknown(match[0])
+    return f'"{name}" {kind}{null or ""}{check}'
+
+
+def check_index_options(text: str, dimension: int) -> None:
+    """Check INDEX_OPTIONS against SingleStore's table of index types."""
+    try:
+        options = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise SqlError(1105, f"INDEX_OPTIONS must be a JSON object, got {text!r}") from error
+    kind = options.pop("index_type", "AUTO")
+    metric = options.pop("metric_type", "DOT_PRODUCT")
+    if kind not in INDEX_OPTIONS or metric not in ("DOT_PRODUCT", "EUCLIDEAN_DISTANCE"):
+        raise SqlError(1105, f"no such index_type or metric_type: {text}")
+    for name, value in options.items():
+        if value not in INDEX_OPTIONS[kind].get(name, ()) or (name == "m" and dimension % value):
+            raise SqlError(1105, f"{kind} on VECTOR({dimension}) does not take {name} = {value!r}")
+    if options.get("nprobe", 8) > options.get("nlist", 128):
+        raise SqlError(1105, f"{kind}: nprobe must not exceed nlist")
+
+
+class Dialect(SingleStore):
+    class Tokenizer(SingleStore.Tokenizer):
+        KEYWORDS = {  # noqa: RUF012
+            **{word: kind for word, kind in SingleStore.Tokenizer.KEYWORDS.items() if word != "<->"},
+            "<*>": TokenType.LR_ARROW,  # elsewhere the distance operator <->; here Distance is <*>
+        }
+
+
+def parse_query(sql: str, values: list[Any]) -> tuple[exp.Expr, list[str]]:
+    """Parse a SELECT, UPDATE or DELETE of known parts; returns it and the indexes it names."""
+    indexes: list[str] = []
+
+    def take_hint(match: re.Match[str]) -> str:
+        if match["index"]:
+            indexes.append(match["index"].strip("`"))
+        if match["options"]:
+            try:
+                dict(json.loads(values[position(match["options"])]))
+            except (ValueError, TypeError) as error:
+                raise SqlError(1105, "SEARCH_OPTIONS must be a JSON object") from error
+        return ""
+
+    hint = re.compile(
+        rf"(?<! DESC)(?<! ASC)(?: USE (?:INDEX|KEY) ?\( ?(?P<index>{NAME})? ?\))?"
+        rf"(?: SEARCH_OPTIONS ?=? ?(?P<options>{PARAMETER}))?(?= DESC| ASC| LIMIT|,|$)",
+        re.IGNORECASE,
+    )
+    before, *order = re.split("( ORDER BY )", sql, maxsplit=1, flags=re.IGNORECASE)
+    sql = before + hint.sub(take_hint, "".join(order))
+    try:
+        tree = sqlglot.parse_one(sql, dialect=Dialect)
+    except sqlglot.errors.SqlglotError as error:
+        raise unknown(sql) from error
+    for part in tree.walk():
+        if type(part).__name__ not in KNOWN_PARTS:
+            raise unknown(part.sql(Dialect))
+    return tree, indexes
