@@ -161,7 +161,7 @@ class FrameStore:
     Attributes
     ----------
     url
-        Without password and options.
+        Without the password.
     engine
         The SQLAlchemy engine, for SQL of your own, in jupysql too: ``%sql engine``.
 
@@ -187,7 +187,7 @@ class FrameStore:
             raise ValueError(
                 f"url must begin with duckdb:/// or singlestoredb://, got {parsed.drivername!r}"
             ) from error
-        self.url = parsed.set(password=None, query={}).render_as_string()
+        self.url = dialects.hide_password(parsed).render_as_string()
         self.retry_seconds = retry_seconds
 
     def __repr__(self) -> str:
@@ -265,10 +265,7 @@ class FrameStore:
         if frames.empty:
             return
         with self._begin() as connection:
-            for video_id in frames["video_id"].unique():
-                _require_video(connection, video_id)
-            model = _stored_model(connection)
-            assert model is not None  # it stands with the video
+            model = _require_videos(connection, *frames["video_id"].unique())
             _check_embeddings(frames["embedding_data"], model)
             upsert(connection, _frames, frames)
 
@@ -276,7 +273,7 @@ class FrameStore:
     def mark_complete(self, video_id: str) -> None:
         """Record that all frames of a video are written; StoreError if it is not in the store."""
         with self._begin() as connection:
-            _require_video(connection, video_id)
+            _require_videos(connection, video_id)
             connection.execute(update(_videos).where(_videos.c.video_id == video_id).values(complete=True))
 
     @_retried
@@ -364,7 +361,7 @@ class FrameStore:
             If the video is not in the store.
         """
         with self._begin() as connection:
-            _require_video(connection, video_id)
+            _require_videos(connection, video_id)
             conditions = _conditions(video_id, start_seconds, end_seconds)
             return read(connection, select(_frames).where(*conditions).order_by(_frames.c.frame_number))
 
@@ -433,7 +430,7 @@ class FrameStore:
         self, video_id: str, after: int, columns: Iterable[ColumnElement[Any]], size: int
     ) -> pd.DataFrame:
         with self._begin() as connection:
-            _require_video(connection, video_id)
+            _require_videos(connection, video_id)
             statement = (
                 select(*columns)
                 .where(_frames.c.video_id == video_id, _frames.c.frame_number > after)
@@ -477,7 +474,7 @@ class FrameStore:
     @_retried
     def _check_video(self, video_id: str) -> None:
         with self._begin() as connection:
-            _require_video(connection, video_id)
+            _require_videos(connection, video_id)
 
     @_retried
     def _delete_video(self, video_id: str) -> None:
@@ -614,8 +611,10 @@ def _create_tables(connection: Connection, dimension: int) -> None:
     for table in (_videos, _frames):
         table.to_metadata(metadata)
     metadata.tables[_frames.name].c.embedding_data.type = Vector(dimension)
-    for table in metadata.sorted_tables:
-        connection.execute(CreateTable(table, if_not_exists=True))  # another process may be at it too
+    for name in (_videos.name, _frames.name):
+        connection.execute(
+            CreateTable(metadata.tables[name], if_not_exists=True)
+        )  # another process may do it too
 
 
 def _stored_model(connection: Connection) -> tuple[str, int] | None:
@@ -630,10 +629,15 @@ def _describe(model: tuple[str, int]) -> str:
     return f"{model[0]!r} (dimension {model[1]})"
 
 
-def _require_video(connection: Connection, video_id: str) -> None:
-    this_one = select(_videos.c.video_id).where(_videos.c.video_id == video_id)
-    if not _has_table(connection, _videos) or connection.scalar(this_one) is None:
-        raise StoreError(f"video_id must be of a video in the store, got {video_id!r}: see list_videos()")
+def _require_videos(connection: Connection, *video_ids: str) -> tuple[str, int]:
+    """Return the stored model; StoreError if one of the videos is not in the store."""
+    these = select(_videos.c.video_id, _videos.c.model, _videos.c.dimension).where(
+        _videos.c.video_id.in_(video_ids)
+    )
+    rows = connection.execute(these).all() if _has_table(connection, _videos) else []
+    if missing := set(video_ids) - {row.video_id for row in rows}:
+        raise StoreError(f"video_id must be of a video in the store, got {min(missing)!r}: see list_videos()")
+    return rows[0].model, rows[0].dimension
 
 
 def _conditions(

@@ -14,6 +14,7 @@ import certifi
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from singlestoredb.exceptions import OperationalError
 from sqlalchemy import (
     URL,
     Connection,
@@ -207,6 +208,12 @@ def open_engine(url: URL) -> Engine:
     return create_engine(url, poolclass=StaticPool if in_memory else NullPool, hide_parameters=True)
 
 
+def hide_password(url: URL) -> URL:
+    """Leave the password out of a URL, for engines too: a repr, a message or %sql would show it."""
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
+
+
 def _open_singlestore(url: URL) -> Engine:
     if url.host == "singlestore.com":
         raise ValueError(
@@ -214,14 +221,14 @@ def _open_singlestore(url: URL) -> Engine:
         )
     if not url.database:
         raise ValueError("url must name a database, such as singlestoredb://user:password@host:3306/videos")
-    secrets = {"password": url.query.get("password", url.password)}
+    # Whatever the URL says: with autocommit no transaction is atomic, other results have other types.
+    options = {"autocommit": False, "results_type": "tuples", "buffered": True}
+    password = url.query.get("password", url.password)
     engine = create_engine(
-        # The password stays out of the engine's URL, where a repr, a message or %sql would show it.
-        url.set(password=None).difference_update_query(["password"]),
+        hide_password(url),
         hide_parameters=True,
         pool_recycle=600,  # gateways forget connections that were idle for long
-        # Whatever the URL says: with autocommit no transaction is atomic, other results have other types.
-        connect_args={**secrets, "autocommit": False, "results_type": "tuples", "buffered": True},
+        connect_args=options if password is None else options | {"password": password},
     )
     engine.dialect.vectors_as_json = url.query.get("vector_data_format") == "json"  # type: ignore[attr-defined]
     event.listen(engine, "do_connect", _connect_safely)
@@ -236,7 +243,15 @@ def _connect_safely(dialect: Dialect, _record: Any, arguments: Any, options: dic
         options = (
             {"ssl_ca": certifi.where(), "ssl_verify_identity": True} | options | {"ssl_verify_cert": True}
         )
-    connection = dialect.connect(*arguments, **options)
+    try:
+        connection = dialect.connect(*arguments, **options)
+    except OperationalError as error:
+        if not isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
+            raise
+        raise StoreError(
+            f"the certificate of {options['host']!r} must be valid, and it is not ({error}): add ?ssl_ca=FILE with "
+            "its CA to the URL, or ?ssl_verify_cert=false if you trust every machine between"
+        ) from error
     # The client takes what the server offers, even where a certificate is to be verified.
     if encrypt and not getattr(connection, "_secure", False):
         connection.close()
@@ -272,7 +287,7 @@ def is_transient(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     cause = getattr(error.orig, "original_exception", None)
-    if isinstance(cause, ssl.SSLCertVerificationError | socket.gaierror):
+    if isinstance(cause, socket.gaierror):  # there is no host of this name
         return False
     return error.connection_invalidated or is_locked(error) or error_code(error) in TRANSIENT_CODES
 
