@@ -1,8 +1,8 @@
 import socket
-import ssl
 import struct
 import threading
 
+import certifi
 import numpy as np
 import pytest
 import singlestoredb
@@ -145,6 +145,8 @@ class TestWhatAServerDoes:
         "SELECT frame_number FROM frames ORDER BY frame_number DESC USE INDEX () LIMIT 1",
         "SELECT embedding_data <-> embedding_data FROM frames",
         "SELECT * FROM (SELECT 1) AS t",
+        "SELECT frame_number FROM frames WHERE frame_number = :number",
+        "SELECT 1; SELECT 2",
         "PRAGMA database_list",
         "INSERT INTO frames (frame_number) VALUES (1 + 1)",
         "CREATE TABLE t (a GEOGRAPHY)",
@@ -259,7 +261,7 @@ def test_tls_is_what_the_certificate_says(tmp_path, pure_python):
         assert cipher(server)
         assert cipher(server, ssl_ca=str(right), ssl_verify_identity=True)
         with pytest.raises(OperationalError, match="certificate"):
-            cipher(server, ssl_ca=ssl.get_default_verify_paths().openssl_cafile, ssl_verify_identity=True)
+            cipher(server, ssl_ca=certifi.where(), ssl_verify_identity=True)
     with StandIn(tls=wrong) as server, pytest.raises(OperationalError, match="certificate"):
         cipher(server, ssl_ca=str(wrong), ssl_verify_identity=True)
     with StandIn() as server:

@@ -3,7 +3,8 @@
 It speaks the MySQL wire protocol and answers, from an in-memory DuckDB, the statements that videolib and the
 article send; any other is error 1064, never a guess. It shows that the client, the dialect and videolib work
 together, and how they take faults. It says nothing about what a real server accepts, its plans, its vector
-indexes (every search here is exact), its isolation (here each transaction is a snapshot) or its speed.
+indexes (every search here is exact), its isolation (here a transaction is a snapshot, and a refused statement
+ends it) or its speed.
 """
 
 from __future__ import annotations

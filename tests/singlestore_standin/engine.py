@@ -21,6 +21,7 @@ from tests.singlestore_standin.syntax import (
     TABLE,
     Dialect,
     SqlError,
+    TableDefinition,
     check_index_options,
     convert,
     dimension_of,
@@ -63,7 +64,7 @@ def texts(names: list[str], rows: list[tuple[str, ...]]) -> Result:
 
 
 class Engine:
-    """The databases, which are DuckDB's schemas, and the indexes, of which DuckDB knows only some."""
+    """The databases, which are DuckDB's schemas, and what DuckDB does not know of their tables."""
 
     def __init__(self, databases: list[str], shared_tier: bool) -> None:
         self.duckdb = duckdb.connect(":memory:")
@@ -73,7 +74,7 @@ class Engine:
             self.duckdb.execute(f'CREATE SCHEMA "{name}"')
         self.databases = set(databases)
         self.shared_tier = shared_tier
-        self.indexes: dict[tuple[str, str], dict[str, tuple[str, list[str]]]] = {}  # type and columns
+        self.tables: dict[tuple[str, str], TableDefinition] = {}
 
 
 def vector_bytes(values: list[float]) -> bytes:
@@ -182,9 +183,9 @@ class Session:
                 return False
             raise
 
-    def indexes(self, table: str) -> dict[str, tuple[str, list[str]]]:
+    def definition(self, table: str) -> TableDefinition:
         self.columns(table)
-        return self.engine.indexes[self.locate(table)]
+        return self.engine.tables[self.locate(table)]
 
     # -- session
 
@@ -283,7 +284,7 @@ class Session:
 
     @statement(rf"DESCRIBE (?P<table>{TABLE})")
     def describe(self, table: str) -> Result:
-        return texts(["Field"], [(name,) for name in self.columns(table)])
+        return texts(["Field", "Type"], list(self.definition(table).types.items()))
 
     @statement(
         rf"CREATE TABLE (?P<lenient>IF NOT EXISTS )?(?P<table>{TABLE}) ?\( ?(?P<definition>.+?) ?\)",
@@ -297,8 +298,7 @@ class Session:
         database, name = self.locate(table)
         new = parse_table(definition)
         self.cursor.execute(f'CREATE TABLE "{database}"."{name}" ({", ".join(new.columns)})')
-        keys = {key: ("COLUMNSTORE HASH", columns) for key, columns in new.indexes.items()}
-        self.engine.indexes[database, name] = keys
+        self.engine.tables[database, name] = new
         return 0
 
     @statement(rf"DROP TABLE (?P<lenient>IF EXISTS )?(?P<table>{TABLE})", "definition")
@@ -318,7 +318,7 @@ class Session:
         names = ["Table", "Non_unique", "Key_name", "Seq_in_index", "Column_name", "Index_type"]
         rows = [
             (self.locate(table)[1], str(int(key != "PRIMARY")), key, str(place), column, kind)
-            for key, (kind, columns) in self.indexes(table).items()
+            for key, (kind, columns) in self.definition(table).indexes.items()
             for place, column in enumerate(columns, 1)
         ]
         return texts(names, rows)
@@ -335,14 +335,15 @@ class Session:
         if not dimension:
             raise SqlError(1105, f"a vector index needs a VECTOR column, got '{column}'")
         check_index_options(self.value(options) if options else "{}", dimension)
-        if name in self.indexes(table):
+        indexes = self.definition(table).indexes
+        if name in indexes:
             raise SqlError(1061, f"duplicate key name '{name}'")
-        self.indexes(table)[name] = ("VECTOR", [column])
+        indexes[name] = ("VECTOR", [column])
         return 0
 
     @statement(rf"DROP INDEX (?P<name>{NAME}) ON (?P<table>{TABLE})", "definition")
     def drop_index(self, name: str, table: str) -> int:
-        if self.indexes(table).pop(name.strip("`"), None) is None:
+        if self.definition(table).indexes.pop(name.strip("`"), None) is None:
             raise SqlError(1091, f"can't drop '{name}'; check that column/key exists")
         return 0
 
@@ -354,7 +355,7 @@ class Session:
         return 0
 
     def check_indexes(self, table: str, named: list[str]) -> None:
-        if missing := set(named) - set(self.indexes(table)):
+        if missing := set(named) - set(self.definition(table).indexes):
             raise SqlError(1176, f"key '{missing.pop()}' doesn't exist in table '{table}'")
 
     # -- rows

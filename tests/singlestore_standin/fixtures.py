@@ -67,10 +67,8 @@ def singlestore_url(request: pytest.FixtureRequest) -> Iterator[str]:
         else:
             database = f"videolib_test_{uuid.uuid4().hex[:8]}"
             cursor.execute(f"CREATE DATABASE {database}")
-            try:
-                yield make_url(server).set(database=database).render_as_string(hide_password=False)
-            finally:
-                cursor.execute(f"DROP DATABASE {database}")
+            yield make_url(server).set(database=database).render_as_string(hide_password=False)
+            cursor.execute(f"DROP DATABASE {database}")
 
 
 def make_certificate(folder: Path, host: str = "127.0.0.1") -> Path:

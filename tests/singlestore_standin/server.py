@@ -166,7 +166,7 @@ class Connection(socketserver.BaseRequestHandler):
     def log_in(self) -> bool:
         tls = self.server.tls
         offered = CAPABILITIES | Capabilities.CLIENT_SSL if tls else CAPABILITIES
-        nonce = os.urandom(20).replace(b"\0", b"\1").replace(b"$", b"\1")
+        nonce = os.urandom(20).replace(b"\0", b"\1")
         self.write(
             packets.make_handshake_v10(
                 capabilities=offered,
@@ -315,7 +315,7 @@ def obey(server: Server, request: dict[str, Any]) -> Any:
     control = server.control
     with control.lock:
         if request["action"] == "log":
-            return control.log
+            return list(control.log)
         if request["action"] == "fault":
             control.faults.append(Fault(**request["fault"]))
         elif request["action"] == "clear":

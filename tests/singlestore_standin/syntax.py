@@ -32,7 +32,7 @@ ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}
 
 # What SELECT, UPDATE and DELETE may be made of, as sqlglot names it.
 KNOWN_PARTS = {
-    *("Select", "Update", "Delete", "From", "Join", "Where", "Group", "Order", "Ordered", "Limit"),
+    *("Select", "Union", "Update", "Delete", "From", "Join", "Where", "Group", "Order", "Ordered", "Limit"),
     *("Table", "Column", "Identifier", "Star", "Alias", "Placeholder", "Literal", "Boolean", "Null", "Neg"),
     *("And", "Or", "Not", "Paren", "EQ", "NEQ", "GT", "GTE", "LT", "LTE", "In", "Is", "Distance"),
     *("Count", "Max", "Min", "Sum", "Coalesce", "Substring", "Length"),
@@ -170,12 +170,14 @@ def parse_updates(text: str | None) -> str:
 @dataclass
 class TableDefinition:
     columns: list[str] = field(default_factory=list)  # as DuckDB wants them
-    indexes: dict[str, list[str]] = field(default_factory=dict)  # the columns by the name of the key
+    types: dict[str, str] = field(default_factory=dict)  # as they were declared, by column
+    indexes: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # type and columns, by name
 
 
 def parse_table(text: str) -> TableDefinition:
     """Read what stands in the parentheses of CREATE TABLE."""
     table = TableDefinition()
+    primary_key: list[str] = []
     shard_key: list[str] = []
     for item in COMMA.split(text):
         key = re.fullmatch(
@@ -188,39 +190,42 @@ def parse_table(text: str) -> TableDefinition:
             names = COMMA.split(key[3].replace("`", ""))
             kind = key[1].upper()
             if kind == "PRIMARY KEY":
-                table.indexes["PRIMARY"] = names
+                primary_key = names
+                table.indexes["PRIMARY"] = ("COLUMNSTORE HASH", names)
             elif kind == "SHARD KEY":
                 shard_key = names
             elif kind == "KEY":
-                table.indexes[(key[2] or names[0]).strip("`")] = names
+                table.indexes[(key[2] or names[0]).strip("`")] = ("COLUMNSTORE HASH", names)
         elif column:
-            table.columns.append(_column(column))
+            _add_column(table, column)
         else:
             raise unknown(item)
-    if primary := table.indexes.get("PRIMARY"):
-        if not set(shard_key) <= set(primary):
-            raise SqlError(1744, f"the primary key {primary} must contain the shard key {shard_key}")
-        table.columns.append(f"PRIMARY KEY ({', '.join(primary)})")
+    if primary_key:
+        if not set(shard_key) <= set(primary_key):
+            raise SqlError(1744, f"the primary key {primary_key} must contain the shard key {shard_key}")
+        table.columns.append(f"PRIMARY KEY ({', '.join(primary_key)})")
     return table
 
 
-def _column(match: re.Match[str]) -> str:
+def _add_column(table: TableDefinition, match: re.Match[str]) -> None:
     name, kind, size, unsigned, null = match.groups()
     name, kind = name.strip("`"), kind.lower()
     vector = re.fullmatch(r"(\d+)(?: ?, ?F32)?", size or "", re.IGNORECASE)
+    check = ""
     if kind == "vector" and vector:
-        kind = f"FLOAT[{vector[1]}]"
-        check = ""
+        declared = f"vector({vector[1]}, F32)"
+        duckdb_type = f"FLOAT[{vector[1]}]"
     elif kind in COLUMN_TYPES:
-        check = ""
+        declared = f"{kind}({size})" if size else kind
+        duckdb_type = ("U" if unsigned else "") + COLUMN_TYPES[kind]
         if kind == "varchar":
             check = f' CHECK (length("{name}") <= {int(size)})'
         elif kind in LONGEST:
             check = f' CHECK (octet_length("{name}"::BLOB) <= {LONGEST[kind]})'
-        kind = ("U" if unsigned else "") + COLUMN_TYPES[kind]
     else:
         raise unknown(match[0])
-    return f'"{name}" {kind}{null or ""}{check}'
+    table.types[name] = declared
+    table.columns.append(f'"{name}" {duckdb_type}{null or ""}{check}')
 
 
 def check_index_options(text: str, dimension: int) -> None:
@@ -274,6 +279,7 @@ def parse_query(sql: str, values: list[Any]) -> tuple[exp.Expr, list[str]]:
     except sqlglot.errors.SqlglotError as error:
         raise unknown(sql) from error
     for part in tree.walk():
-        if type(part).__name__ not in KNOWN_PARTS:
+        foreign = isinstance(part, exp.Placeholder) and not re.fullmatch(r"p\d+", part.name)
+        if type(part).__name__ not in KNOWN_PARTS or foreign:
             raise unknown(part.sql(Dialect))
     return tree, indexes
