@@ -306,8 +306,8 @@ WRITE_BATCHES = textwrap.dedent("""
     from videolib import FrameStore
     store = FrameStore(sys.argv[1])
     store.write_video(make_video("v1"), model="tiny", dimension=32, every_seconds=1.0)
-    frames = make_frames("v1", np.random.default_rng(0).normal(size=(400, 32)))
-    for first in range(0, 400, 10):
+    frames = make_frames("v1", np.random.default_rng(0).normal(size=(200, 32)))
+    for first in range(0, 200, 10):
         store.write_frames(frames.iloc[first : first + 10])
     """)
 
@@ -321,7 +321,7 @@ def test_one_process_writes_while_another_searches(store, store_url):
     assert counts == sorted(counts)
     assert all(count % 10 == 0 for count in counts)  # whole batches only
     assert len(set(counts)) > 2  # it did search in between
-    assert len(store.read_frames("v1")) == 400
+    assert len(store.read_frames("v1")) == 200
 
 
 def test_two_processes_write_the_same_video_at_once(store, store_url):
@@ -330,8 +330,8 @@ def test_two_processes_write_the_same_video_at_once(store, store_url):
         pass
     assert (one.returncode, other.returncode) == (0, 0)
     back = store.read_frames("v1")
-    assert back["frame_number"].tolist() == list(range(1, 401))
-    assert back["frame_data"].tolist() == make_frames("v1", np.ones((400, 2)))["frame_data"].tolist()
+    assert back["frame_number"].tolist() == list(range(1, 201))
+    assert back["frame_data"].tolist() == make_frames("v1", np.ones((200, 2)))["frame_data"].tolist()
 
 
 def test_nothing_keeps_the_file_open(duckdb_store, tmp_path):
