@@ -9,12 +9,14 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "agg")
 
 from tests.singlestore_standin.fixtures import _standin, real_singlestore_url, singlestore_url, standin  # noqa: F401
-from videolib import ClipEncoder, FrameStore, Video, normalize
+from videolib import FrameStore, Video, normalize
 
 
 @pytest.fixture(scope="session")
-def encoder() -> ClipEncoder:
+def encoder():
     """The shipped demo model: small, but a real CLIP."""
+    from videolib import ClipEncoder  # imports torch, which the processes of test_database do not need
+
     return ClipEncoder("demo", device="cpu")
 
 

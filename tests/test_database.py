@@ -15,6 +15,24 @@ DIMENSION = 32
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 
 
+@pytest.fixture(params=["duckdb", pytest.param("singlestore", marks=pytest.mark.singlestore)])
+def store_url(request, tmp_path) -> str:
+    """An empty database of either kind."""
+    if request.param == "duckdb":
+        return f"duckdb:///{tmp_path}/store.duckdb"
+    return request.getfixturevalue("singlestore_url")
+
+
+@pytest.fixture
+def store(store_url) -> FrameStore:
+    return FrameStore(store_url)
+
+
+@pytest.fixture
+def duckdb_store(tmp_path) -> FrameStore:
+    return FrameStore(tmp_path / "store.duckdb")
+
+
 def random_rows(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
 
@@ -64,7 +82,7 @@ def test_a_failed_write_leaves_nothing(store):
     store.write_video(make_video(), **MODEL)
     frames = make_frames("v1", random_rows(3))
     frames.loc[2, "frame_data"] = None
-    with pytest.raises(IntegrityError, match="NOT NULL constraint failed"):
+    with pytest.raises(IntegrityError, match=r"NOT NULL|cannot be null"):
         store.write_frames(frames)
     assert store.read_frames("v1").empty
 
@@ -124,6 +142,31 @@ def test_search_refuses(store, query, k, message):
         store.search(query, k)
 
 
+def test_search_without_exactness_finds_the_same_in_the_same_order_where_nothing_is_missed(store):
+    rows = random_rows(40)[np.arange(40) % 7]
+    fill(store, "v2", rows[:20])
+    fill(store, "v1", rows[20:])
+    query = random_rows(1, seed=5)[0]
+    pd.testing.assert_frame_equal(store.search(query, 50, exact=False), store.search(query, 50))
+
+
+def test_batches_are_the_frames_in_order(store):
+    frames = fill(store, "v1", random_rows(25))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("videolib.database.BATCH_SIZE", 10)
+        batches = list(store.read_batches("v1", after=3))
+    assert [len(batch) for batch in batches] == [10, 10, 2]
+    back = pd.concat(batches, ignore_index=True)
+    pd.testing.assert_frame_equal(back, store.read_frames("v1").iloc[3:].reset_index(drop=True))
+    assert back["frame_data"].tolist() == frames["frame_data"].tolist()[3:]
+
+
+def test_room_is_estimated_from_what_is_stored(store):
+    assert store.check_room(1000) == 12_000_000
+    fill(store, "v1", random_rows(3))
+    assert store.check_room(1000) == 1000 * (len(b"v1 1") + 4 * DIMENSION)
+
+
 def test_another_model_is_refused(store):
     store.write_video(make_video("v1"), **MODEL)
     with pytest.raises(StoreError, match=r"model must be 'tiny' \(dimension 32\).*got 'big'.*another store"):
@@ -175,9 +218,9 @@ def test_a_moved_file_gets_its_new_source(store):
     assert videos[["source", "title", "frame_count"]].values.tolist() == [["elsewhere.mp4", "new", 2]]
 
 
-def test_a_table_of_another_origin_is_left_alone(store, tmp_path):
-    with duckdb.connect(str(tmp_path / "store.duckdb")) as connection:
-        connection.sql("CREATE TABLE frames AS SELECT 1 AS frame_number")
+def test_a_table_of_another_origin_is_left_alone(store):
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE frames (frame_number INT NOT NULL)")
     with pytest.raises(StoreError, match="'frames' of another origin"):
         store.write_video(make_video("v1"), **MODEL)
 
@@ -205,6 +248,19 @@ def test_an_unknown_video_is_an_error(store, method):
         StoreError, match=r"video_id must be of a video in the store, got 'v9': see list_videos"
     ):
         getattr(store, method)("v9")
+
+
+def test_duckdb_has_no_vector_index(duckdb_store):
+    for call in (duckdb_store.create_vector_index, duckdb_store.drop_vector_index):
+        with pytest.raises(StoreError, match="no vector index, which SingleStore alone keeps"):
+            call()
+
+
+def test_the_default_is_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SINGLESTOREDB_URL", raising=False)
+    assert FrameStore().list_videos().empty
+    assert (tmp_path / "videolib.duckdb").exists()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x.db", "nonsense://x", "://"])
@@ -238,7 +294,7 @@ def test_a_lock_is_waited_for_and_then_named(tmp_path):
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match=r"locked by another process for 0.2 s: close it there"):
-            FrameStore(path, lock_timeout_seconds=0.2).list_videos()
+            FrameStore(path, retry_seconds=0.2).list_videos()
         holder.communicate("\n")
     assert FrameStore(path).list_videos().empty
 
@@ -250,36 +306,45 @@ WRITE_BATCHES = textwrap.dedent("""
     from videolib import FrameStore
     store = FrameStore(sys.argv[1])
     store.write_video(make_video("v1"), model="tiny", dimension=32, every_seconds=1.0)
-    frames = make_frames("v1", np.random.default_rng(0).normal(size=(400, 32)))
-    for first in range(0, 400, 10):
+    frames = make_frames("v1", np.random.default_rng(0).normal(size=(200, 32)))
+    for first in range(0, 200, 10):
         store.write_frames(frames.iloc[first : first + 10])
     """)
 
 
-def test_one_process_writes_while_another_searches(tmp_path):
-    store = FrameStore(tmp_path / "store.duckdb")
+def test_one_process_writes_while_another_searches(store, store_url):
     counts = []
-    with subprocess.Popen([sys.executable, "-c", WRITE_BATCHES, tmp_path / "store.duckdb"]) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITE_BATCHES, store_url]) as writer:
         while writer.poll() is None:
             counts.append(len(store.search(np.ones(DIMENSION), 1000)))
     assert writer.returncode == 0
     assert counts == sorted(counts)
     assert all(count % 10 == 0 for count in counts)  # whole batches only
     assert len(set(counts)) > 2  # it did search in between
-    assert len(store.read_frames("v1")) == 400
+    assert len(store.read_frames("v1")) == 200
 
 
-def test_nothing_keeps_the_file_open(store, tmp_path):
-    fill(store, "v1", random_rows(2))
-    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql('select count(*) from frames').fetchall()[0][0])"
+def test_two_processes_write_the_same_video_at_once(store, store_url):
+    command = [sys.executable, "-c", WRITE_BATCHES, store_url]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        pass
+    assert (one.returncode, other.returncode) == (0, 0)
+    back = store.read_frames("v1")
+    assert back["frame_number"].tolist() == list(range(1, 201))
+    assert back["frame_data"].tolist() == make_frames("v1", np.ones((200, 2)))["frame_data"].tolist()
+
+
+def test_nothing_keeps_the_file_open(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(2))
+    script = "import duckdb, sys; print(len(duckdb.connect(sys.argv[1]).sql('FROM frames').fetchall()))"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "store.duckdb"], capture_output=True, text=True
     )
     assert done.stdout == "2\n", done.stderr
 
 
-def test_the_tables_are_plain_sql(store, tmp_path):
-    fill(store, "v1", random_rows(2))
+def test_the_tables_are_plain_sql(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(2))
     with duckdb.connect(str(tmp_path / "store.duckdb")) as connection:
         types = dict(
             connection.sql(

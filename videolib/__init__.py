@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from videolib.copying import copy_videos
 from videolib.database import FrameStore
 from videolib.downloads import fetch_video
 from videolib.errors import DownloadError, ModelError, StoreError, VideolibError, VideoReadError
 from videolib.frames import Frame, Video, extract_frames, probe_video
+from videolib.index import FrameIndex
 from videolib.ingest import embed_frames, ingest
 from videolib.plotting import plot_frames, plot_timeline
 from videolib.queries import combine, image_query, text_query
@@ -20,6 +22,7 @@ __all__ = [
     "DownloadError",
     "Encoder",
     "Frame",
+    "FrameIndex",
     "FrameStore",
     "ModelError",
     "StoreError",
@@ -27,6 +30,7 @@ __all__ = [
     "VideoReadError",
     "VideolibError",
     "combine",
+    "copy_videos",
     "embed_frames",
     "extract_frames",
     "fetch_video",
