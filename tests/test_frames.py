@@ -261,7 +261,7 @@ def test_video_id_is_the_content(plain: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "is_read"), [(0, True), (1_150_000, False), (10_000_000, True), (-1, True)]
+    ("place", "is_read"), [(0, True), (1_150_000, False), (10_600_000, True), (-1, True)]
 )
 def test_video_id_of_a_large_file_samples_it(place: int, is_read: bool, plain: Path, tmp_path: Path) -> None:
     padding = bytearray(20_000_000)
@@ -371,7 +371,8 @@ def test_url_is_refused() -> None:
 
 
 def _without_moov(path: Path, plain: Path) -> None:
-    path.write_bytes(plain.read_bytes().replace(b"moov", b"free"))
+    content = plain.read_bytes()
+    path.write_bytes(content[: content.index(b"moov") - 4])
 
 
 def _audio_only(path: Path, plain: Path) -> None:
