@@ -1,5 +1,6 @@
 """Makes the small videos that the tests read: every picture carries its own number."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -111,4 +112,27 @@ def remux(
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 packet.stream = copy
                 writer.mux(packet)
+    return target
+
+
+def set_edits(source: Path, target: Path, edits: Sequence[tuple[Fraction, Fraction]]) -> Path:
+    """Copy an mp4 with its moov at the end, and show only `edits` of it, each (start, duration) in seconds."""
+    content = source.read_bytes()
+
+    def box(name: bytes) -> int:
+        return content.index(name) - 4
+
+    def scale(name: bytes, place: int) -> int:
+        return int.from_bytes(content[box(name) + place :][:4], "big")
+
+    movie, media = scale(b"mvhd", 20), scale(b"mdhd", 20)  # ticks a second
+    first = scale(b"elst", 20)  # where the pictures begin in the media's own time
+    entries = [(int(length * movie), first + int(start * media), 0x10000) for start, length in edits]
+    elst = struct.pack(">4sII", b"elst", 0, len(entries)) + b"".join(struct.pack(">IiI", *e) for e in entries)
+    old = content[box(b"elst") :][: scale(b"elst", 0)]
+    new = (len(elst) + 4).to_bytes(4, "big") + elst
+    grown = {name: scale(name, 0) + len(new) - len(old) for name in (b"moov", b"trak", b"edts")}
+    for name, size in grown.items():
+        content = content[: box(name)] + size.to_bytes(4, "big") + content[box(name) + 4 :]
+    target.write_bytes(content.replace(old, new))
     return target

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 import av
 import numpy as np
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
@@ -87,7 +88,8 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> np.ndarray:
     elif Fraction(1, 4) <= aspect < 1:
         height = round(height / aspect)
     image = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
-    matrix = cast(Any, frame.side_data).get("DISPLAYMATRIX")
+    # frame.side_data would make a cycle, and pictures stay in memory until the garbage collector comes
+    matrix = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     if matrix is not None:
         # x' = a x + c y, y' = b x + d y: https://ffmpeg.org/doxygen/trunk/group__lavu__video__display.html
         a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
