@@ -1,5 +1,6 @@
 """Makes the small videos that the tests read: every picture carries its own number."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -112,3 +113,101 @@ def remux(
                 packet.stream = copy
                 writer.mux(packet)
     return target
+
+
+def set_edits(source: Path, target: Path, edits: Sequence[tuple[Fraction, Fraction]]) -> Path:
+    """Copy an mp4 with its moov at the end, and show only `edits` of it, each (start, duration) in seconds."""
+    content = source.read_bytes()
+
+    def box(name: bytes) -> int:
+        return content.index(name) - 4
+
+    def scale(name: bytes, place: int) -> int:
+        return int.from_bytes(content[box(name) + place :][:4], "big")
+
+    movie, media = scale(b"mvhd", 20), scale(b"mdhd", 20)  # ticks a second
+    first = scale(b"elst", 20)  # where the pictures begin in the media's own time
+    entries = [(int(length * movie), first + int(start * media), 0x10000) for start, length in edits]
+    elst = struct.pack(">4sII", b"elst", 0, len(entries)) + b"".join(struct.pack(">IiI", *e) for e in entries)
+    old = content[box(b"elst") :][: scale(b"elst", 0)]
+    new = (len(elst) + 4).to_bytes(4, "big") + elst
+    grown = {name: scale(name, 0) + len(new) - len(old) for name in (b"moov", b"trak", b"edts")}
+    for name, size in grown.items():
+        content = content[: box(name)] + size.to_bytes(4, "big") + content[box(name) + 4 :]
+    target.write_bytes(content.replace(old, new))
+    return target
+
+
+class _Bits:
+    """Writes the syntax elements of ITU-T H.264, 7.2: u(n) of a fixed length, and ue(v)."""
+
+    def __init__(self) -> None:
+        self.bits = ""
+
+    def u(self, value: int, length: int) -> "_Bits":
+        self.bits += format(value, f"0{length}b")
+        return self
+
+    def ue(self, *values: int) -> "_Bits":
+        for value in values:
+            self.bits += "0" * ((value + 1).bit_length() - 1) + format(value + 1, "b")
+        return self
+
+    def align(self) -> "_Bits":
+        self.bits += "0" * (-len(self.bits) % 8)
+        return self
+
+    def unit(self, header: int) -> bytes:
+        self.u(1, 1).align()
+        return b"\0\0\0\1" + bytes([header]) + int(self.bits, 2).to_bytes(len(self.bits) // 8, "big")
+
+
+def write_fields(path: Path, *, count: int = 60, first_is_frame: bool = False, joined: bool = True) -> Path:
+    """Write H.264 with two fields for each counter picture, as television does and no encoder at hand.
+
+    Every 15th is a keyframe, two of three are referred to by no other; macroblocks are stored raw (I_PCM). With
+    first_is_frame the first is no pair of fields; with joined both fields share one time in the container.
+    """
+    columns, rows = SIZE[0] // 16, SIZE[1] // 32  # macroblocks of a field
+    sequence = (
+        _Bits().u(77, 8).u(0, 8).u(30, 8).ue(0, 0, 0, 0, 2).u(0, 1).ue(columns - 1, rows - 1).u(0b001000, 6)
+    )
+    picture_set = _Bits().ue(0, 0).u(0, 2).ue(0, 0, 0).u(0, 3).ue(0, 0, 0).u(0, 3)
+    sets = sequence.unit(0x67) + picture_set.unit(0x68)
+
+    def slice_of(number: int, field: int | None, order: int) -> bytes:
+        is_key, is_referred = number % 15 == 0 and field != 1, number % 3 == 0
+        bits = _Bits().ue(0, 7, 0).u((number % 15 + 2) // 3 % 16, 4)
+        bits.u(0, 1) if field is None else bits.u(2 + field, 2)
+        if is_key:
+            bits.ue(0)
+        bits.u(order % 16, 4)
+        if is_referred:
+            bits.u(0, 2 if is_key else 1)
+        bits.ue(0)
+        luma = (16 + counter_picture(number).mean(axis=-1) * 219 / 255).astype(np.uint8)
+        luma = luma if field is None else luma[field::2]
+        for y in range(0, len(luma), 16):
+            for x in range(0, SIZE[0], 16):
+                bits.ue(25).align()
+                bits.bits += "".join(format(v, "08b") for v in luma[y : y + 16, x : x + 16].ravel())
+                bits.bits += format(128, "08b") * 128
+        return bits.unit((0x65 if is_key else 0x61) if is_referred else 0x01)
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height = SIZE
+        for number in range(count):
+            order = 2 * (number % 15)
+            if first_is_frame and number == 0:
+                units = [slice_of(number, None, order)]
+            else:
+                units = [slice_of(number, field, order + field) for field in (0, 1)]
+            units[0] = sets * (number % 15 == 0) + units[0]
+            for half, data in enumerate([b"".join(units)] if joined else units):
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = stream, Fraction(1, 60)
+                packet.pts = packet.dts = 2 * number + half
+                packet.is_keyframe = number % 15 == 0 and half == 0
+                container.mux(packet)
+    return path

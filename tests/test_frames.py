@@ -1,11 +1,14 @@
 """Frames against an independent oracle: a plain one-thread decode, and the number drawn into every picture."""
 
+import gc
 import itertools
 import os
+import threading
 import tracemalloc
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,15 +16,20 @@ import av
 import numpy as np
 import pytest
 
-from tests.media import can_encode, counter_picture, read_counter, remux, write_video
+from tests.media import can_encode, counter_picture, read_counter, remux, set_edits, write_fields, write_video
+from videolib import decoding
 from videolib.errors import VideoReadError
-from videolib.frames import Frame, extract_frames, probe_video
+from videolib.frames import Frame, extract_frames, plan_samples, probe_video, sample_frames
 
 MEDIA = Path(__file__).parents[2] / "shared" / "media"
 STEPS = (0.1, 1 / 3, 0.7, 1 / 60)
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}
 CLOSED_GOP = {"x264-params": "keyint=30:min-keyint=30:bframes=3:scenecut=0"}
 INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=20:bframes=0:scenecut=0"}
+LONG_GOP = {"x264-params": "keyint=250:min-keyint=250:bframes=3:b-pyramid=normal:ref=4:scenecut=0:slices=1"}
+INTERLACED = {"flags": "+ilme+ildct", "x264-params": "tff=1:keyint=20:min-keyint=20:scenecut=0"}
+X265_CLOSED = {"preset": "medium", "x265-params": "keyint=20:min-keyint=20:open-gop=0:log-level=none"}
+X265_LAYERS = {"preset": "medium", "x265-params": "keyint=20:temporal-layers=2:b-adapt=0:log-level=none"}
 X265 = {"preset": "ultrafast", "x265-params": "keyint=15:bframes=3:open-gop=1:log-level=none"}
 VP9 = {"deadline": "realtime", "cpu-used": "8", "g": "30"}
 AV1 = {"preset": "12", "svtav1-params": "keyint=20"}
@@ -31,6 +39,12 @@ VARIABLE_TIMES = [0, 10, 50, 51, 60, *(100 + i * i for i in range(55))]  # ms
 def _edit_list(path: Path) -> Path:
     source = write_video(path.with_name("edit-source.mp4"), count=90, options=CLOSED_GOP)
     return remux(source, path, shift_seconds=Fraction(-1, 2))
+
+
+def _cut_middle(path: Path) -> Path:
+    source = write_video(path.with_name("cut-source.mp4"), count=90, options=CLOSED_GOP)
+    # picture 71 is no B-frame: FFmpeg shows an edit that begins with one up to three frames late
+    return set_edits(source, path, [(Fraction(0), Fraction(1)), (Fraction(71, 30), Fraction(19, 30))])
 
 
 def _mid_gop_start(path: Path) -> Path:
@@ -58,9 +72,19 @@ _add("H.264 mp4, 23.976 fps", "film.mp4", "libx264", rate=Fraction(24000, 1001),
 _add("H.264 mp4, 29.97 fps", "ntsc.mp4", "libx264", rate=Fraction(30000, 1001), options=CLOSED_GOP)
 _add("H.264 mp4, 60 fps", "sixty.mp4", "libx264", rate=60, count=90, options=CLOSED_GOP)
 _add("H.264 mp4, closed GOPs", "closed.mp4", "libx264", count=90, options=CLOSED_GOP)
+_add("H.264 mp4, 250-frame GOPs", "long.mp4", "libx264", count=760, options=LONG_GOP)
 _add("H.264 mp4, open GOPs", "open.mp4", "libx264", options=OPEN_GOP)
+_add("H.264 mp4, interlaced", "interlaced.mp4", "libx264", options=INTERLACED)
 _add("H.264 mp4, intra refresh", "refresh.mp4", "libx264", options=INTRA_REFRESH)
 _add("H.264 mp4, edit list", "edit.mp4", "libx264", first=15, make=_edit_list)
+_add(
+    "H.264 mp4, cut by an edit list",
+    "cut.mp4",
+    "libx264",
+    make=_cut_middle,
+    times=[*range(30), *[30] * 41, *range(30, 50)],  # 1/30 s; pictures 30 to 70 are cut out
+    time_base=Fraction(1, 30),
+)
 _add("H.264 mp4, odd size 98x65, 4:4:4", "odd.mp4", "libx264", size=(97, 65), pixel_format="yuv444p")
 _add("H.264 mp4, rotated 90", "rotated.mp4", "libx264", rotation=90)
 _add("H.264 mp4, fragmented", "fragmented.mp4", "libx264", container_options={"movflags": "frag_keyframe"})
@@ -74,11 +98,23 @@ _add(
 _add("H.264 mkv, variable rate", "variable.mkv", "libx264", times=VARIABLE_TIMES, time_base=Fraction(1, 1000))
 _add("H.264 mkv, open GOPs", "open.mkv", "libx264", options=OPEN_GOP)
 _add("H.264 ts, open GOPs", "open.ts", "libx264", options=OPEN_GOP)
+_add("H.264 ts, 250-frame GOPs", "long.ts", "libx264", count=520, options=LONG_GOP)
 _add("H.264 ts, intra refresh", "refresh.ts", "libx264", options=INTRA_REFRESH)
+_add("H.264 ts, field pictures", "fields.ts", "libx264", make=write_fields)
+_add(
+    "H.264 ts, fields with own times",
+    "own.ts",
+    "libx264",
+    make=lambda path: write_fields(path, first_is_frame=True, joined=False),
+)
 _add("H.264 ts, starts mid-GOP", "mid.ts", "libx264", first=-1, make=_mid_gop_start)
 _add("H.264 avi (no pts)", "h264.avi", "libx264")
 _add("H.264 raw (no pts)", "raw.h264", "libx264")
 _add("HEVC 10-bit mp4, open GOPs", "hevc.mp4", "libx265", pixel_format="yuv420p10le", options=X265)
+_add("HEVC mp4, closed GOPs", "hevc-closed.mp4", "libx265", options=X265_CLOSED)
+_add("HEVC mp4, temporal layers", "hevc-layers.mp4", "libx265", options=X265_LAYERS)
+_add("HEVC mkv, open GOPs", "hevc.mkv", "libx265", options=X265)
+_add("HEVC ts, open GOPs", "hevc.ts", "libx265", options=X265)
 _add("VP9 webm", "vp9.webm", "libvpx-vp9", options=VP9)
 _add("VP8 webm", "vp8.webm", "libvpx", options=VP9)
 _add("AV1 mp4", "av1.mp4", "libsvtav1", options=AV1)
@@ -132,6 +168,20 @@ def compare(name: str, folder: Path) -> tuple[int, int, int]:
     return total, equal, true
 
 
+def keyframe_oracle(path: Path) -> dict[float, np.ndarray]:
+    """Decode all of a video in one thread; the keyframes' times from the first frame, and their RGB images."""
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    keys = {p.pts for p in packets if p.is_keyframe and not p.is_discard}
+    times, images = oracle(path)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_type = "NONE"
+        frames = [frame for frame in container.decode(stream) if not frame.is_corrupt]
+        is_key = [f.key_frame if path.name in ("h264.avi", "raw.h264") else f.pts in keys for f in frames]
+    return {float(times[i]): images[i] for i in np.flatnonzero(is_key)}
+
+
 def exactness_table(folder: Path) -> str:
     """Tell per format how many samples equal a plain decode's frame, and how many show the true picture."""
     rows = [f"{'format':36} samples   equal    true"]
@@ -158,6 +208,62 @@ def test_samples_are_the_frames_on_screen(name: str, tmp_path: Path) -> None:
         total, equal, true = compare(name, tmp_path)
     assert total > 30
     assert (equal, true) == (total, total)
+
+
+# what the quick ways leave to the careful one: keyframes that need others, and packets without a picture
+GIVES_UP = {"H.264 mp4, intra refresh", "H.264 ts, intra refresh", "H.264 ts, fields with own times"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_way_of_decoding_gives_the_same(name: str, tmp_path: Path) -> None:
+    file, codec, make, *_ = FORMATS[name]
+    if not can_encode(codec):
+        pytest.skip(f"this PyAV has no encoder {codec}")
+    plan = plan_samples(make(tmp_path / file)).plan
+    wanted = plan.displayed()[0][3::7].tolist()
+    careful = dict(decoding._stream(plan, wanted, np.copy, careful=True))
+    assert list(careful) == wanted
+    if not plan.counted:
+        groups = decoding._make_groups(plan, wanted)
+        for quick in (
+            dict(decoding._decode_groups(plan, groups, np.copy, None)),
+            dict(decoding._stream(plan, wanted, np.copy, careful=False)),
+        ):
+            assert list(quick) == wanted[: len(quick)]
+            assert (len(quick) < len(wanted)) == (name in GIVES_UP)
+            assert all(np.array_equal(image, careful[packet]) for packet, image in quick.items())
+
+
+def test_unreferenced_pictures_are_not_decoded(tmp_path: Path) -> None:
+    shares = {}
+    for name in (
+        "H.264 mp4, 250-frame GOPs",
+        "H.264 ts, 250-frame GOPs",
+        "HEVC mp4, closed GOPs",
+        "HEVC ts, open GOPs",
+    ):
+        file, codec, make, *_ = FORMATS[name]
+        if can_encode(codec):
+            plan = plan_samples(make(tmp_path / file)).plan
+            shares[name] = plan.table.unreferenced.mean()
+    assert all(0.25 < share < 0.5 for share in shares.values()), shares
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_keyframes_are_the_files_own(name: str, tmp_path: Path) -> None:
+    file, codec, make, *_ = FORMATS[name]
+    if not can_encode(codec):
+        pytest.skip(f"this PyAV has no encoder {codec}")
+    path = make(tmp_path / file)
+    right = keyframe_oracle(path)
+    frames = list(extract_frames(path, every_seconds=0.001, sampling="keyframes"))
+    assert [f.timestamp_seconds for f in frames] == list(right)
+    assert [f.frame_number for f in frames] == [*range(1, len(frames) + 1)]
+    assert all(np.array_equal(f.image, right[f.timestamp_seconds]) for f in frames)
+    apart = [f.timestamp_seconds for f in extract_frames(path, every_seconds=0.9, sampling="keyframes")]
+    assert all(later - earlier >= 0.9 for earlier, later in itertools.pairwise(apart))
+    assert set(apart) <= set(right)
+    assert all(any(0 <= time - chosen < 0.9 for chosen in apart) for time in right)
 
 
 @pytest.mark.parametrize("file", ["big_buck_bunny_30s.mp4", "car-detection.mp4"])
@@ -261,7 +367,7 @@ def test_video_id_is_the_content(plain: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "is_read"), [(0, True), (1_150_000, False), (10_000_000, True), (-1, True)]
+    ("place", "is_read"), [(0, True), (1_150_000, False), (10_600_000, True), (-1, True)]
 )
 def test_video_id_of_a_large_file_samples_it(place: int, is_read: bool, plain: Path, tmp_path: Path) -> None:
     padding = bytearray(20_000_000)
@@ -318,6 +424,84 @@ def test_frame_shows_its_shape(plain: Path) -> None:
         Frame(1, 0.0, np.zeros((4, 4), dtype=np.uint8))
 
 
+@pytest.mark.parametrize("sampling", ["interval", "keyframes", "shots"])
+def test_every_sampling_can_be_planned_and_resumed(sampling: str, scenes: Path) -> None:
+    whole = list(extract_frames(scenes, every_seconds=0.5, sampling=sampling))
+    assert len(plan_samples(scenes, every_seconds=0.5, sampling=sampling)) == len(whole) > 2
+    for begin, end in itertools.pairwise([*(f.timestamp_seconds for f in whole[::2]), None]):
+        how = {"every_seconds": 0.5, "sampling": sampling, "start_seconds": begin, "end_seconds": end}
+        part = list(extract_frames(scenes, **how))
+        chosen = [f for f in whole if begin <= f.timestamp_seconds < (end or 100)]
+        assert [(f.frame_number, f.timestamp_seconds) for f in part] == [
+            (f.frame_number, f.timestamp_seconds) for f in chosen
+        ]
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(part, chosen, strict=True))
+        assert len(plan_samples(scenes, **how)) == len(part)
+
+
+SCENES = [0, 23, 60, 90, 141, 180]  # the pictures at which they begin, and the end
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds at 30 frames a second; five scenes of drifting coloured noise."""
+    random = np.random.default_rng(5)
+    pictures = []
+    for begin, end in itertools.pairwise(SCENES):
+        tint = random.integers(40, 216, 3)
+        scene = np.clip(tint + random.normal(0, 20, (80, 200, 3)), 0, 255).astype(np.uint8)
+        for number in range(begin, end):
+            shift = (number - begin) // 2
+            pictures.append(scene[:64, shift : shift + 96])
+    path = tmp_path_factory.mktemp("scenes") / "scenes.mp4"
+    return write_video(path, pictures=pictures, options=CLOSED_GOP)
+
+
+def test_shots_give_the_middle_of_each(scenes: Path) -> None:
+    frames = list(extract_frames(scenes, every_seconds=0.5, sampling="shots"))
+    middles = [(begin + end) // 2 for begin, end in itertools.pairwise(SCENES)]
+    assert [f.timestamp_seconds for f in frames] == [middle / 30 for middle in middles]
+    assert [f.frame_number for f in frames] == [1, 2, 3, 4, 5]
+    images = oracle(scenes)[1]
+    assert all(np.array_equal(f.image, images[middle]) for f, middle in zip(frames, middles, strict=True))
+    # the first scene lasts 0.77 s, the third 1 s
+    assert 1 < len(plan_samples(scenes, every_seconds=1.1, sampling="shots")) < 5
+
+
+def test_shots_are_found_at_a_variable_rate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    red, blue = (np.full((64, 96, 3), colour, np.uint8) for colour in [(220, 40, 40), (40, 40, 220)])
+    pictures = [
+        np.clip(c + rng.integers(-9, 9, c.shape), 0, 255).astype(np.uint8) for c in [red] * 20 + [blue] * 40
+    ]
+    times = [*range(0, 2000, 100), *range(2000, 3000, 25)]  # ms
+    path = write_video(tmp_path / "variable.mp4", pictures=pictures, times=times, time_base=Fraction(1, 1000))
+    frames = extract_frames(path, every_seconds=0.5, sampling="shots")
+    assert [f.timestamp_seconds for f in frames] == [1.0, 2.5]
+
+
+def test_keyframes_that_are_never_shown(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "one.mp4", options={"g": "60"})
+    path = remux(source, tmp_path / "late.mp4", shift_seconds=Fraction(-1, 2))
+    with pytest.raises(VideoReadError, match=r'shows none of its keyframes; pass sampling="interval"'):
+        extract_frames(path, sampling="keyframes")
+
+
+def test_cut_short_says_so_where_the_samples_are_not_known(plain: Path, tmp_path: Path) -> None:
+    whole = remux(plain, tmp_path / "whole.mp4", container_options={"movflags": "faststart"})
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole.read_bytes()[:-5000])
+    with pytest.warns(
+        UserWarning, match=r"was cut short after \d\.\d of 3\.0 seconds; what came then"
+    ) as record:
+        frames = list(extract_frames(path, sampling="keyframes"))
+    assert len(record) == 1
+    assert 1 <= len(frames) < 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(extract_frames(path, sampling="keyframes", end_seconds=0.5))) == 1
+
+
 def _open_files(path: Path) -> int:
     links = Path("/proc/self/fd")
     return sum(os.path.realpath(link) == str(path.resolve()) for link in links.iterdir())
@@ -348,9 +532,139 @@ def test_frames_are_a_stream(tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] + 2 * 640 * 360 * 3
 
 
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty seconds at 30 frames a second in 40 groups, so that several can be decoded at once."""
+    options = {"preset": "ultrafast", "g": "30"}
+    return write_video(tmp_path_factory.mktemp("groups") / "groups.mp4", count=1200, options=options)
+
+
+def test_stopping_early_leaves_no_thread_and_no_file(groups: Path) -> None:
+    before = set(threading.enumerate())
+    frames = extract_frames(groups)
+    next(frames)
+    assert set(threading.enumerate()) - before
+    frames.close()
+    assert set(threading.enumerate()) == before
+    assert not Path("/proc/self/fd").exists() or _open_files(groups) == 0
+
+
+def test_failing_consumer_leaves_no_thread_and_no_file(groups: Path) -> None:
+    def consume() -> None:
+        for frame in extract_frames(groups):
+            raise KeyError(frame.frame_number)
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError, match="1"):
+        consume()
+    assert set(threading.enumerate()) == before
+    assert not Path("/proc/self/fd").exists() or _open_files(groups) == 0
+
+
+@pytest.mark.parametrize("every_seconds", [1.0, 1 / 30])
+def test_failing_conversion_raises_at_its_place(every_seconds: float, groups: Path) -> None:
+    def convert(image: np.ndarray) -> int:
+        if read_counter(image) == 330:
+            raise ArithmeticError("frame 330")
+        return read_counter(image)
+
+    before = set(threading.enumerate())
+    samples = sample_frames(plan_samples(groups, every_seconds=every_seconds), convert)
+    seen = []
+    with pytest.raises(ArithmeticError, match="frame 330"):
+        seen.extend(number for _, _, number in samples)
+    assert set(threading.enumerate()) == before
+
+
+def test_conversions_come_in_order_with_their_samples(groups: Path) -> None:
+    samples = plan_samples(groups, every_seconds=0.4, start_seconds=3, end_seconds=20)
+    got = list(sample_frames(samples, read_counter, converted_bytes=8))
+    assert len(got) == len(samples)
+    assert [number for number, _, _ in got] == [*range(9, 51)]
+    assert all(
+        seconds == (number - 1) * 2 / 5 and picture == (number - 1) * 12 for number, seconds, picture in got
+    )
+
+
+def test_pool_of_the_caller_does_the_work_and_stays(groups: Path) -> None:
+    workers = set()
+
+    def convert(image: np.ndarray) -> int:
+        workers.add(threading.current_thread().name)
+        return read_counter(image)
+
+    with ThreadPoolExecutor(2, thread_name_prefix="ours") as pool:
+        samples = sample_frames(plan_samples(groups), convert, pool=pool)
+        assert [number for _, _, number in samples] == [*range(0, 1200, 30)]
+        assert workers <= {"ours_0", "ours_1"}
+        stopped = sample_frames(plan_samples(groups), convert, pool=pool)
+        next(stopped)
+        stopped.close()
+        assert pool.submit(int, "7").result() == 7
+
+
+def test_extractions_run_side_by_side(groups: Path, plain: Path) -> None:
+    def numbers(path: Path) -> list[int]:
+        return [read_counter(frame.image) for frame in extract_frames(path, every_seconds=0.5)]
+
+    with ThreadPoolExecutor(6) as callers:
+        got = list(callers.map(numbers, [groups, plain] * 3))
+    assert got == [[*range(0, 1200, 15)], [*range(0, 90, 15)]] * 3
+
+
+class _Counted:
+    """What a picture is converted to; counts how many of its kind are alive."""
+
+    alive = peak = 0
+    lock = threading.Lock()
+
+    def __init__(self, image: np.ndarray) -> None:
+        with self.lock:
+            _Counted.alive += 1
+            _Counted.peak = max(_Counted.peak, _Counted.alive)
+
+    def __del__(self) -> None:
+        with self.lock:
+            _Counted.alive -= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "every_seconds", "most_held"),
+    [
+        ({"g": "9999", "x264-params": "scenecut=0"}, 0.5, 2),  # one group: a stream
+        ({"g": "30"}, 1 / 30, 2),  # all is wanted: a stream
+        ({"g": "60"}, 0.5, 4 * (2 + decoding.available_cores())),
+    ],
+)
+def test_converted_pictures_do_not_pile_up(
+    options: dict[str, str], every_seconds: float, most_held: int, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "long.mp4", count=1500, options={"preset": "ultrafast", **options})
+    _Counted.peak = 0
+    for number, (frame_number, _, _) in enumerate(
+        sample_frames(plan_samples(path, every_seconds=every_seconds), _Counted), start=1
+    ):
+        assert frame_number == number
+    assert number == 50 / every_seconds
+    assert _Counted.peak <= most_held
+    assert _Counted.alive <= 1
+
+
+def test_decoded_pictures_are_freed_without_the_garbage_collector(groups: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in extract_frames(groups, every_seconds=0.5):
+            pass
+        assert sum(type(thing) is av.VideoFrame for thing in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"sampling": "keyframe"}, "sampling must be one of interval, keyframes, shots, got 'keyframe'"),
         ({"every_seconds": 0}, "every_seconds must be positive and finite, got 0"),
         ({"every_seconds": float("nan")}, "every_seconds must be positive and finite, got nan"),
         ({"start_seconds": -1}, "start_seconds must be finite and not negative, got -1"),
@@ -371,7 +685,8 @@ def test_url_is_refused() -> None:
 
 
 def _without_moov(path: Path, plain: Path) -> None:
-    path.write_bytes(plain.read_bytes().replace(b"moov", b"free"))
+    content = plain.read_bytes()
+    path.write_bytes(content[: content.index(b"moov") - 4])
 
 
 def _audio_only(path: Path, plain: Path) -> None:
@@ -463,6 +778,31 @@ def test_damaged_middle_is_left_out_and_counted(tmp_path: Path) -> None:
     assert len(record) == 1
     assert [f.frame_number for f in frames] == [*range(1, 41), *range(51, 101)]
     assert all(read_counter(f.image) == 3 * (f.frame_number - 1) for f in frames)
+
+
+@pytest.mark.parametrize("every_seconds", [0.9, 0.1])
+@pytest.mark.parametrize("intact", [0, 8])
+def test_any_damaged_packet_is_noticed(intact: int, every_seconds: float, tmp_path: Path) -> None:
+    options = {"x264-params": "keyint=60:min-keyint=60:bframes=3:scenecut=0:b-adapt=0"}
+    whole = write_video(tmp_path / "whole.mp4", count=180, options=options)
+    right = {f.frame_number: f.image for f in extract_frames(whole, every_seconds=every_seconds)}
+    with av.open(str(whole)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    path = tmp_path / "damaged.mp4"
+    losses = []
+    for packet in packets[60:90]:
+        content = bytearray(whole.read_bytes())
+        content[packet.pos + intact : packet.pos + packet.size] = bytes(packet.size - intact)
+        path.write_bytes(content)
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter("always")
+            frames = list(extract_frames(path, every_seconds=every_seconds))
+        assert all(np.array_equal(f.image, right[f.frame_number]) for f in frames)
+        losses.append(len(right) - len(frames))
+        assert len(record) == (losses[-1] > 0)
+    assert losses[0] == max(losses) > 0  # a keyframe
+    if intact == 8:  # bytes: a length and how much the picture matters
+        assert min(losses) == 0
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "webm", "ts"])
