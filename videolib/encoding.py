@@ -67,7 +67,7 @@ class ClipEncoder:
         What the model computes in; embeddings are float32 always, and those of all precisions go together.
         "auto" takes bfloat16 on a CPU that has it in hardware, float16 on a CUDA GPU, else float32.
     preprocess
-        "fast" resizes as clip does, but several times faster and a grey level apart at most; "reference" is
+        "fast" resizes as clip does, several times faster and at most two grey levels apart; "reference" is
         clip's own preprocessing, bit for bit.
 
     Raises
