@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PIP_OPTIONS ?=
 
-.PHONY: demo test lab check format clean
+.PHONY: demo test lab datastudio check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
@@ -11,6 +11,9 @@ test: .venv/installed check
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
+
+datastudio: .venv/installed
+	.venv/bin/python tools/build_datastudio.py
 
 check: .venv/installed
 	.venv/bin/ruff check .
