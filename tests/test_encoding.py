@@ -230,7 +230,8 @@ def test_a_prepared_image_keeps_nothing_of_the_image(encoder, shape):
     image[:] = 255
     assert prepared.max() == 0
     owner = prepared.base  # a tensor
-    assert owner is not None and owner.untyped_storage().nbytes() == prepared.nbytes
+    assert owner is not None
+    assert owner.untyped_storage().nbytes() == prepared.nbytes
 
 
 @pytest.mark.parametrize("text", ["", " ", "ein rotes Auto", "赤い車", "🚗", "\x00"])
