@@ -98,7 +98,6 @@ def test_no_parameter_is_set_by_the_cells_before(name, built):
     }
     values: dict[str, object] = {}
     exec(parameters_cell(notebook), values)
-    assert "set_up" not in values
     assert set_up.isdisjoint(values)
 
 

@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.file_server import Reply, file_server
-from videolib import FrameStore, StoreError, VideoReadError, embed_frames, extract_frames, ingest
+from tests.media import write_video
+from videolib import FrameStore, StoreError, VideoReadError, embed_frames, extract_frames, ingest, preflight
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH
 
 EVERY_SECONDS = 1.7  # 84 samples of the sample video: three batches, the last one not full
@@ -140,3 +142,91 @@ def test_a_killed_ingest_goes_on_where_it_stopped(tmp_path, undisturbed, encoder
     assert done.returncode == 0
     assert killed >= 5
     assert_same_rows(FrameStore(path), undisturbed)
+
+
+def slides(path, seconds=(3, 4, 2), rate=10):
+    """A video of still slides, `seconds` long each."""
+    rng = np.random.default_rng(1)
+    pictures = [rng.integers(0, 256, size=(64, 96, 3), dtype=np.uint8) for _ in seconds]
+    shown = [picture for picture, length in zip(pictures, seconds, strict=True) for _ in range(length * rate)]
+    return write_video(path, rate=rate, size=(96, 64), pictures=shown)
+
+
+class Counting:
+    """An encoder that notes how many pictures it is given."""
+
+    def __init__(self, encoder):
+        self.encoder, self.count = encoder, 0
+        self.model, self.dimension = encoder.model, encoder.dimension
+
+    def prepare(self, image):
+        return self.encoder.prepare(image)
+
+    def encode_images(self, images):
+        images = list(images)
+        self.count += len(images)
+        return self.encoder.encode_images(images)
+
+
+def test_stills_are_embedded_once_and_keep_their_times(encoder, store, tmp_path):
+    counting = Counting(encoder)
+    video = ingest(slides(tmp_path / "slides.mp4"), counting, store, progress=False)
+    assert counting.count == 3
+    frames = store.read_frames(video.video_id)
+    assert frames["timestamp_seconds"].tolist() == list(range(9))
+    kinds = frames["embedding_data"].map(bytes)
+    assert kinds.nunique() == 3
+    assert kinds.iloc[0] == kinds.iloc[2] != kinds.iloc[3] == kinds.iloc[6] != kinds.iloc[7]
+    assert frames["frame_data"].nunique() == 3
+
+
+def test_stills_are_embedded_each_if_wanted(encoder, store, tmp_path):
+    counting = Counting(encoder)
+    ingest(slides(tmp_path / "slides.mp4"), counting, store, reuse_stills=False, progress=False)
+    assert counting.count == 9
+
+
+def test_a_video_without_stills_is_embedded_whole(encoder, store, undisturbed):
+    counting = Counting(encoder)
+    ingest(SAMPLE_VIDEO_PATH, counting, store, every_seconds=EVERY_SECONDS, progress=False)
+    assert counting.count == 84
+    assert_same_rows(store, undisturbed)
+
+
+@pytest.mark.parametrize("sampling", ["keyframes", "shots"])
+def test_other_samplings_are_stored_and_never_mixed(sampling, encoder, store):
+    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, sampling=sampling, every_seconds=2, progress=False)
+    stored = store.read_frames(video.video_id)
+    expected = list(extract_frames(SAMPLE_VIDEO_PATH, sampling=sampling, every_seconds=2))
+    assert stored["timestamp_seconds"].tolist() == [frame.timestamp_seconds for frame in expected]
+    assert store.list_videos()["sampling"].tolist() == [sampling]
+    with pytest.raises(StoreError, match=f"sampling must be {sampling}, .*got interval"):
+        ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=2, progress=False)
+
+
+def test_an_encoder_that_fails_is_an_error_and_the_rest_can_follow(encoder, store, undisturbed):
+    class Failing(Counting):
+        def encode_images(self, images):
+            if self.count >= 40:
+                raise RuntimeError("out of memory")
+            return super().encode_images(images)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        ingest(SAMPLE_VIDEO_PATH, Failing(encoder), store, every_seconds=EVERY_SECONDS, progress=False)
+    assert store.list_videos()["frame_count"].tolist() == [32]
+    ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=EVERY_SECONDS, progress=False)
+    assert_same_rows(store, undisturbed)
+
+
+def test_preflight_tells_frames_and_bytes(encoder, undisturbed):
+    told = preflight(SAMPLE_VIDEO_PATH, encoder, every_seconds=EVERY_SECONDS)
+    assert told.frame_count == 84
+    stored = undisturbed.read_frames(told.video.video_id)
+    real = sum(map(len, stored["frame_data"])) + 84 * 4 * 512
+    assert 0.5 < told.store_bytes / real < 2
+    assert re.fullmatch(r"2\.4 minutes of video: 84 frames, about .* seconds and \d+ MB .*", repr(told))
+
+
+def test_preflight_cannot_count_shots(encoder):
+    with pytest.raises(ValueError, match="sampling must be 'interval' or 'keyframes', got 'shots'"):
+        preflight(SAMPLE_VIDEO_PATH, encoder, sampling="shots")

@@ -1,8 +1,7 @@
 """Make one file of each notebook for SingleStore's Data Studio: it carries videolib, its model and its video.
 
 Writes `build/datastudio/<name>.ipynb` and, in the layout of SingleStore's public collection of notebooks,
-`build/datastudio/gallery/<name>/`. Where that collection is kept, and what it checks:
-https://github.com/singlestore-labs/spaces-notebooks
+https://github.com/singlestore-labs/spaces-notebooks, `build/datastudio/gallery/<name>/`.
 """
 
 from __future__ import annotations
@@ -45,10 +44,12 @@ It carries the library videolib, its small demo model and the sample video in th
 made from the project's own notebook: change that one, and build this again with `make datastudio`.
 
 **In SingleStore's Data Studio**, choose a workspace and a database at the top: frames are stored there. \
-Elsewhere they go to a DuckDB file beside the notebook. In "Edit Firewall", allow
+Elsewhere they go to a DuckDB file beside the notebook. A database holds the frames of one model: between the sample \
+video and your own, choose another database, or delete the one's frames with `store.delete_video(video.video_id)`. In \
+"Edit Firewall", allow
 
 - nothing for the libraries that are missing: the package index is allowed from the start. Where PyTorch is among \
-them, the first run takes minutes;
+them, the first run takes minutes and 6 GB;
 - `{weights}`, for OpenAI's CLIP models; the demo model needs nothing;
 - the host of your video, where `video_path` is an address; the sample video needs nothing.
 

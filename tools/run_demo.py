@@ -23,9 +23,8 @@ def tables(notebook: nbformat.NotebookNode) -> list[pd.DataFrame]:
     scenes = sample_scenes()
     found = []
     for cell in notebook.cells:
-        if "matches" in cell.metadata.get("tags", []):
-            text = next(output["data"]["text/plain"] for output in cell.outputs if "data" in output)
-            table = pd.read_csv(io.StringIO(text), sep=r"\s+")
+        if "matches" in cell.metadata.get("tags", []) and cell.outputs:
+            table = pd.read_csv(io.StringIO(cell.outputs[0]["data"]["text/plain"]), sep=r"\s+")
             scene = scenes["start_seconds"].searchsorted(table["timestamp_seconds"], side="right") - 1
             found.append(table.assign(on_screen=scenes["caption"].to_numpy()[scene]))
     return found
@@ -45,6 +44,12 @@ def main() -> None:
         written += [target, target.with_suffix(".html")]
         title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
         print(f"{title} ({time.monotonic() - started:.0f} s)")
+        if any(
+            output.get("ename") == "SystemExit"
+            for cell in notebook.cells
+            for output in cell.get("outputs", [])
+        ):
+            print("\nIt stopped: it needs a server, as its first lines tell.\n")
         for table in tables(notebook):
             print(f"\n{table.to_string(index=False)}\n")
     print("The notebooks as they ran, with figures:")
