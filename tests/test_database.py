@@ -176,7 +176,7 @@ def test_another_model_is_refused(store):
 def test_another_interval_for_the_same_video_is_refused(store):
     store.write_video(make_video("v1"), **MODEL)
     store.write_video(make_video("v2"), **MODEL | {"every_seconds": 0.5})
-    with pytest.raises(StoreError, match=r"every_seconds must be 1, .*got 0.5.*delete_video\('v1'\)"):
+    with pytest.raises(StoreError, match=r"every_seconds must be 1.0, .*got 0.5.*delete_video\('v1'\)"):
         store.write_video(make_video("v1"), **MODEL | {"every_seconds": 0.5})
 
 

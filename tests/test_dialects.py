@@ -38,7 +38,7 @@ class TestStatements:
             "CREATE TABLE IF NOT EXISTS videos ( video_id VARCHAR(64) NOT NULL, title VARCHAR(1024) NOT NULL, "
             "source VARCHAR(4096) NOT NULL, duration_seconds DOUBLE NOT NULL, width INTEGER NOT NULL, height "
             "INTEGER NOT NULL, frames_per_second DOUBLE NOT NULL, model VARCHAR(255) NOT NULL, dimension INTEGER "
-            "NOT NULL, every_seconds DOUBLE NOT NULL, complete BOOL NOT NULL, PRIMARY KEY (video_id) )",
+            "NOT NULL, every_seconds DOUBLE NOT NULL, sampling VARCHAR(16) NOT NULL, complete BOOL NOT NULL, PRIMARY KEY (video_id) )",
             "CREATE TABLE IF NOT EXISTS frames ( video_id VARCHAR(64) NOT NULL, frame_number INTEGER NOT NULL, "
             f"timestamp_seconds DOUBLE NOT NULL, embedding_data VECTOR({DIMENSION}) NOT NULL, frame_data LONGBLOB "
             "NOT NULL, PRIMARY KEY (video_id, frame_number) )",

@@ -8,7 +8,7 @@ from videolib.downloads import fetch_video
 from videolib.errors import DownloadError, ModelError, StoreError, VideolibError, VideoReadError
 from videolib.frames import Frame, Video, extract_frames, probe_video
 from videolib.index import FrameIndex
-from videolib.ingest import embed_frames, ingest
+from videolib.ingest import Preflight, embed_frames, ingest, preflight
 from videolib.plotting import plot_frames, plot_timeline
 from videolib.queries import combine, image_query, text_query
 from videolib.similarity import match_frames, normalize, similarity, top_k
@@ -25,6 +25,7 @@ __all__ = [
     "FrameIndex",
     "FrameStore",
     "ModelError",
+    "Preflight",
     "StoreError",
     "Video",
     "VideoReadError",
@@ -41,6 +42,7 @@ __all__ = [
     "play_clip",
     "plot_frames",
     "plot_timeline",
+    "preflight",
     "probe_video",
     "similarity",
     "text_query",

@@ -25,7 +25,7 @@ def copy_videos(from_store: FrameStore, to_store: FrameStore, *, progress: bool 
     Raises
     ------
     StoreError
-        If `to_store` holds another model's embeddings, or one of the videos at another interval.
+        If `to_store` holds another model's embeddings, or one of the videos' frames chosen otherwise.
     """
     stored = to_store.list_videos().set_index("video_id")
     videos = from_store.list_videos()
@@ -38,9 +38,8 @@ def copy_videos(from_store: FrameStore, to_store: FrameStore, *, progress: bool 
         for row, after in zip(videos.to_dict("records"), done, strict=True):
             video = Video(**{field.name: row[field.name] for field in fields(Video)})
             bar.set_description(video.title)
-            to_store.write_video(
-                video, model=row["model"], dimension=row["dimension"], every_seconds=row["every_seconds"]
-            )
+            how = {name: row[name] for name in ("model", "dimension", "every_seconds", "sampling")}
+            to_store.write_video(video, **how)
             for batch in from_store.read_batches(video.video_id, after=after):
                 to_store.write_frames(batch)
                 bar.update(len(batch))

@@ -42,7 +42,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from videolib import dialects
 from videolib.dialects import Vector, dot_product, read, upsert
 from videolib.errors import StoreError
-from videolib.frames import Video
+from videolib.frames import Sampling, Video
 from videolib.index import FrameIndex
 from videolib.similarity import check_k
 
@@ -67,6 +67,7 @@ _videos = Table(
     Column("model", String(255), nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("every_seconds", Double, nullable=False),
+    Column("sampling", String(16), nullable=False),
     Column("complete", Boolean, nullable=False),
 )
 _frames = Table(
@@ -194,7 +195,15 @@ class FrameStore:
         return f"FrameStore({self.url!r})"
 
     @_retried
-    def write_video(self, video: Video, *, model: str, dimension: int, every_seconds: float) -> None:
+    def write_video(
+        self,
+        video: Video,
+        *,
+        model: str,
+        dimension: int,
+        every_seconds: float,
+        sampling: Sampling = "interval",
+    ) -> None:
         """Record a video before its frames; one that is there already is only given its new source and title.
 
         Parameters
@@ -203,13 +212,13 @@ class FrameStore:
             As `probe_video` describes it.
         model, dimension
             Name of the encoder, and the length of its embeddings.
-        every_seconds
-            Interval between two samples.
+        every_seconds, sampling
+            How the frames are chosen, as `extract_frames` takes it.
 
         Raises
         ------
         StoreError
-            If the store holds another model's embeddings, or this video at another interval.
+            If the store holds another model's embeddings, or this video's frames chosen otherwise.
         """
         with self._begin() as connection:
             stored = _stored_model(connection)
@@ -221,17 +230,22 @@ class FrameStore:
             if stored is None:
                 _create_tables(connection, dimension)
             this_one = _videos.c.video_id == video.video_id
-            interval = connection.scalar(select(_videos.c.every_seconds).where(this_one))
-            if interval not in (None, every_seconds):
+            chosen = (every_seconds, sampling)
+            before = connection.execute(select(_videos.c.every_seconds, _videos.c.sampling).where(this_one))
+            if (known := before.one_or_none()) is not None and tuple(known) != chosen:
+                names = ("every_seconds", "sampling")
+                rules = zip(names, known, chosen, strict=True)
+                name, old, new = next(rule for rule in rules if rule[1] != rule[2])
                 raise StoreError(
-                    f"every_seconds must be {interval:g}, as {video.title!r} is stored already, got "
-                    f"{every_seconds:g}: call delete_video({video.video_id!r}) first, or use another store"
+                    f"{name} must be {old}, as {video.title!r} is stored already, got {new}: "
+                    f"call delete_video({video.video_id!r}) first, or use another store"
                 )
-            if interval is None:
+            if known is None:
                 row = {
                     "model": model,
                     "dimension": dimension,
                     "every_seconds": every_seconds,
+                    "sampling": sampling,
                     "complete": False,
                 }
                 upsert(connection, _videos, pd.DataFrame([asdict(video) | row]))
@@ -450,7 +464,7 @@ class FrameStore:
 
         Returns
         -------
-        The columns of `Video`; model, dimension, every_seconds; complete, whether all frames are written;
+        The columns of `Video`; model, dimension, every_seconds, sampling; complete, whether all frames are written;
         frame_count and last_frame_number, 0 where there is none yet.
         """
         last = func.coalesce(func.max(_frames.c.frame_number), 0).label("last_frame_number")

@@ -11,9 +11,9 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -172,6 +172,19 @@ class SamplePlan:
     def __len__(self) -> int:
         return self.count
 
+    def after(self, frame_number: int) -> SamplePlan:
+        """Leave out the samples up to this one; of a plan from the video's beginning."""
+        rest = {packet: [one for one in its if one[0] > frame_number] for packet, its in self.samples.items()}
+        samples = {packet: its for packet, its in rest.items() if its}
+        return replace(self, samples=samples, count=max(0, self.count - frame_number))
+
+    def middle(self, count: int) -> SamplePlan:
+        """Keep about this many samples, in a row from the middle of the video."""
+        packets = list(self.samples)
+        first = max(0, (len(packets) - count) // 2)
+        samples = {packet: self.samples[packet] for packet in packets[first : first + count]}
+        return replace(self, samples=samples, count=sum(map(len, samples.values())), is_open=False)
+
 
 def plan_samples(
     path: str | os.PathLike[str],
@@ -267,7 +280,7 @@ def sample_frames(
     *,
     converted_bytes: int | None = None,
     pool: Executor | None = None,
-) -> Iterator[tuple[int, float, T]]:
+) -> Generator[tuple[int, float, T], None, None]:
     """Decode the planned samples and yield (frame_number, timestamp_seconds, convert(image)) in order, as a stream.
 
     `convert` gets the (height, width, 3) uint8 RGB image in the thread that decoded it, once for all samples that

@@ -61,12 +61,18 @@ def resize(image: RGBArray, width: int, height: int) -> RGBArray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def encode_jpeg(image: RGBArray, *, long_side: int = 480, quality: int = 85) -> bytes:
-    """Encode an RGB image (height, width, 3) as JPEG, shrunk to `long_side` pixels where it is larger."""
+def make_thumbnail(image: RGBArray, *, long_side: int = 480) -> RGBArray:
+    """Shrink an RGB image (height, width, 3) to `long_side` pixels where it is larger."""
     height, width = image.shape[:2]
     scale = long_side / max(height, width)
-    if scale < 1:
-        image = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    if scale >= 1:
+        return image
+    return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def encode_jpeg(image: RGBArray, *, long_side: int = 480, quality: int = 85) -> bytes:
+    """Encode an RGB image (height, width, 3) as JPEG, shrunk to `long_side` pixels where it is larger."""
+    image = make_thumbnail(image, long_side=long_side)
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])  # OpenCV wants BGR
     return data.tobytes()
 
