@@ -1,7 +1,8 @@
 PYTHON ?= python3
 PIP_OPTIONS ?=
+BENCH_OPTIONS ?=
 
-.PHONY: demo test lab check format clean
+.PHONY: demo test lab bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
@@ -11,6 +12,9 @@ test: .venv/installed check
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
+
+bench: .venv/bench-installed
+	.venv/bin/python -m benchmarks.run $(BENCH_OPTIONS)
 
 check: .venv/installed
 	.venv/bin/ruff check .
@@ -27,6 +31,10 @@ format: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	touch $@
+
+.venv/bench-installed: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[bench]'
 	touch $@
 
 clean:

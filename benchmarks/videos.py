@@ -121,12 +121,13 @@ def _pictures(count: int, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, b
             scene += 1
             left = lengths[scene % len(lengths)]
             texture = _texture(random, width + MARGIN, height + MARGIN)
-            shift = random.integers(-3, 4, 2) * 2 + 2
+            shift = random.choice([2, 4, 6], 2)
+            origin = random.integers(0, 2 * MARGIN, 2)
             colours = random.integers(60, 196, 2)
             centres, speeds = random.uniform(0, 1, (4, 2)), random.uniform(-0.2, 0.2, (4, 2))
         left -= 1
         age = lengths[scene % len(lengths)] - left
-        x, y = (int(step * age) % MARGIN for step in shift)
+        x, y = np.abs((origin + shift * age) % (2 * MARGIN) - MARGIN) // 2 * 2  # to and fro
         luma = texture[y : y + height, x : x + width] + grain[number % 8]
         places = (centres + speeds * age / RATE) % 1
         for shape, place in enumerate(places):
