@@ -120,7 +120,7 @@ TIME = {
     "seconds": "s",
     "cpu_seconds": "CPU s",
     "ratio": "times as fast",
-    "gain": "videolib against this",
+    "gain": "videolib is … times as fast",
 }
 MEMORY = {"peak_mb": "peak MB", "extra_mb": "above set-up, MB"}
 
@@ -387,7 +387,7 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
         colours = ["tab:orange" if row["label"].startswith("videolib") else "tab:gray" for row in rows]
         bars = ax.barh([row["label"] for row in rows], [row["seconds"] for row in rows], color=colours)
         ax.bar_label(bars, fmt="%.1f", padding=3)
-        ax.set_title(table["title"], fontsize=9)
+        ax.set_title(table["title"], fontsize=9, loc="right")
         ax.set_xlabel("seconds")
         ax.margins(x=0.12)
     figure.tight_layout()
