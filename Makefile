@@ -2,7 +2,7 @@ PYTHON ?= python3
 PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 
-.PHONY: demo test lab bench check format clean
+.PHONY: demo test lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
@@ -12,6 +12,9 @@ test: .venv/installed check
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
+
+datastudio: .venv/installed
+	.venv/bin/python tools/build_datastudio.py
 
 bench: .venv/bench-installed
 	.venv/bin/python -m benchmarks.run $(BENCH_OPTIONS)

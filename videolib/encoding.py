@@ -67,7 +67,7 @@ class ClipEncoder:
         What the model computes in; embeddings are float32 always, and those of all precisions go together.
         "auto" takes bfloat16 on a CPU that has it in hardware, float16 on a CUDA GPU, else float32.
     preprocess
-        "fast" resizes as clip does, but several times faster and a grey level apart at most; "reference" is
+        "fast" resizes as clip does, several times faster and at most two grey levels apart; "reference" is
         clip's own preprocessing, bit for bit.
 
     Raises
@@ -244,8 +244,9 @@ def _resize_fast(pixels: RGBArray, size: int) -> RGBArray:
     pixels = np.require(pixels, requirements=["C", "W"])  # as torch demands of an array
     planes = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, height, width)
     planes = v2.functional.resize(planes, [size], v2.InterpolationMode.BICUBIC, antialias=True)
-    cropped = v2.functional.center_crop(planes, [size, size]).permute(1, 2, 0).contiguous()
-    square: RGBArray = cropped.numpy()
+    planes = v2.functional.center_crop(planes, [size, size])
+    # Always a copy: a view would keep all of the image in memory, or change with it.
+    square: RGBArray = planes.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).numpy()
     return square
 
 

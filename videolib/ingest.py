@@ -273,7 +273,8 @@ def _one_thread_workers() -> Iterator[ThreadPoolExecutor]:
     """Start a worker for each core; torch uses no further threads in them, which would fight for the cores."""
     torch = sys.modules.get("torch")  # an encoder of one's own may do without
     before = torch.get_num_threads() if torch else 1
-    pool = ThreadPoolExecutor(available_cores(), initializer=torch and partial(torch.set_num_threads, 1))
+    one_thread = partial(torch.set_num_threads, 1) if torch else None
+    pool = ThreadPoolExecutor(available_cores(), initializer=one_thread)
     try:
         yield pool
     finally:

@@ -1,0 +1,269 @@
+"""The one-file notebooks: what is in them, and that they run where videolib is not installed."""
+
+import ast
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+import papermill
+import pytest
+from packaging.requirements import Requirement
+from sqlalchemy import make_url
+
+from tools import build_datastudio
+from videolib import FrameStore
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EACH = pytest.mark.parametrize("name", [path.stem for path in SOURCES])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The folder that `make datastudio` fills."""
+    folder = tmp_path_factory.mktemp("datastudio")
+    build_datastudio.main(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> bytes:
+    return build_datastudio.build_wheel(tmp_path_factory.mktemp("wheel")).read_bytes()
+
+
+def read(built: Path, name: str) -> nbformat.NotebookNode:
+    return nbformat.read(built / f"{name}.ipynb", as_version=4)
+
+
+def gallery(built: Path, name: str) -> Path:
+    return built / "gallery" / f"video-{name.replace('_', '-')}"
+
+
+def parameters_cell(notebook: nbformat.NotebookNode) -> str:
+    (cell,) = [cell for cell in notebook.cells if "set_before = " in cell.source]
+    return cell.source
+
+
+def carried(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if re.match(r"part-|set-up$", cell.id)]
+
+
+@EACH
+def test_it_is_the_source_with_what_it_needs_before_it(name, built):
+    notebook = read(built, name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    assert notebook.metadata == source.metadata
+    changed = [
+        old.metadata.get("tags")
+        for old, new in zip(source.cells, notebook.cells[-len(source.cells) :], strict=True)
+        if old != new
+    ]
+    assert changed == [["parameters"]]
+    for host in ("package index", "openaipublic.azureedge.net", "video_path"):
+        assert host in notebook.cells[0].source
+
+
+@EACH
+def test_the_wheel_inside_is_that_of_this_checkout(name, built, wheel):
+    *parts, set_up = carried(read(built, name))
+    values: dict[str, str] = {}
+    for part in parts:
+        exec(part.source, values)
+        assert len(part.source) < 2_000_000
+        assert max(map(len, part.source.splitlines())) <= build_datastudio.LINE_CHARS
+    names = re.findall(r"part_\d+", set_up.source)
+    assert base64.b64decode("".join(values[name] for name in names)) == wheel
+    assert all(cell.metadata == {"jupyter": {"source_hidden": True}} for cell in [*parts, set_up])
+
+
+@EACH
+def test_no_parameter_is_set_by_the_cells_before(name, built):
+    """Else its default would never count."""
+    notebook = read(built, name)
+    set_up = {
+        node.id
+        for cell in carried(notebook)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    values: dict[str, object] = {}
+    exec(parameters_cell(notebook), values)
+    assert "set_up" not in values
+    assert set_up.isdisjoint(values)
+
+
+def test_a_value_set_before_counts_and_an_edited_default_too(built):
+    source = parameters_cell(read(built, "02_text_query"))
+    values = {"k": 3}
+    exec(source, values)
+    assert (values["k"], values["every_seconds"], values["store_path"]) == (3, 1.0, "")
+    exec(source.replace("k = 5", "k = 7").replace("every_seconds = 1.0", "every_seconds = 2.0"), values)
+    assert (values["k"], values["every_seconds"]) == (3, 2.0)
+
+
+@EACH
+def test_papermill_lists_the_parameters_with_their_comments(name, built):
+    source = papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    parameters = papermill.inspect_notebook(built / f"{name}.ipynb")
+    assert parameters.keys() == source.keys()
+    assert all(parameter["help"] for parameter in parameters.values())
+
+
+@EACH
+def test_frames_go_to_the_workspace_where_there_is_one(name, built):
+    values = {"connection_url": "singlestoredb://user:pass@host:3306/videos"}
+    exec(parameters_cell(read(built, name)), values)
+    assert values["store_path"] == values["connection_url"]
+    values = {"connection_url": "singlestoredb://user:pass@host:3306/videos", "store_path": "mine.duckdb"}
+    exec(parameters_cell(read(built, name)), values)
+    assert values["store_path"] == "mine.duckdb"
+
+
+def test_all_that_videolib_imports_is_installed():
+    """The runs below see every library of this environment, and would not miss one."""
+    lines, opencv = build_datastudio.requirements()
+    assert opencv.startswith("opencv-python-headless>=")
+    installed = {Requirement(line).name for line in lines} | {"opencv-python", "ipython"}
+    roots = set()
+    for path in (ROOT / "videolib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                roots.add(node.module.split(".")[0])
+    providers = packages_distributions()
+    for root in sorted(roots - sys.stdlib_module_names - {"videolib"}):
+        names = {name.lower().replace("_", "-") for name in providers[root]}
+        assert names & installed, f"videolib imports {root}, which the set-up cell does not install"
+
+
+@EACH
+def test_the_gallery_copy_keeps_the_rules_of_the_collection(name, built):
+    """The rules of resources/nb-check.py and nb-meta-check.py of singlestore-labs/spaces-notebooks."""
+    folder = gallery(built, name)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", folder.name)
+    assert sorted(path.name for path in folder.iterdir()) == ["meta.toml", "notebook.ipynb"]
+    text = (folder / "notebook.ipynb").read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=2) + "\n"
+    nbformat.validate(content)
+    assert not any(key.startswith("singlestore") for key in content["metadata"])
+    for cell in content["cells"]:
+        assert cell["metadata"] == {}
+        assert cell["source"] == [line.rstrip() + "\n" for line in cell["source"][:-1]] + [
+            cell["source"][-1].rstrip()
+        ]
+        assert cell["source"][-1]
+    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not any(cell["outputs"] for cell in code)
+    copied = ["".join("".join(cell["source"]).split()) for cell in content["cells"]]
+    assert copied == ["".join(cell.source.split()) for cell in read(built, name).cells]
+
+    meta = tomllib.loads((folder / "meta.toml").read_text(encoding="utf-8"))["meta"]
+    assert len(meta["title"]) > 20
+    assert len(meta["description"]) > 20
+    assert meta["authors"]
+    assert meta["icon"] == "camera-movie"
+    assert all(re.fullmatch("[a-z0-9]+", tag) for tag in meta["tags"])
+    assert len(set(meta["tags"])) == len(meta["tags"])
+    assert meta["lesson_areas"] == ["AI"]
+    assert meta["destinations"] == ["spaces"]
+    assert meta["minimum_tier"] == "free-shared"
+
+
+DATA_STUDIO = """
+from sqlalchemy import make_url
+connection_url = {url!r}
+_url = make_url(connection_url)
+connection_user, connection_password = _url.username, _url.password
+connection_host, connection_port = _url.host, str(_url.port)
+get_ipython().run_line_magic("load_ext", "sql")
+k, every_seconds = 2, 7.0  # a job's parameters
+"""
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """A new virtual environment that has this one's libraries, but not videolib."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    # A .pth file adds a folder without running that folder's own, as which videolib is installed.
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    (packages / "libraries.pth").write_text(here)
+    done = subprocess.run(
+        [folder / "bin" / "python", "-c", "import duckdb, videolib"],
+        env=os.environ | {"PYTHONPATH": ""},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert "No module named 'videolib'" in done.stderr
+    return folder
+
+
+@pytest.fixture
+def kernel(bare, tmp_path, monkeypatch, singlestore_url) -> str:
+    """A kernel as Data Studio starts it: in the bare environment, the connection's variables set, `%sql` on."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "data_studio.py").write_text(DATA_STUDIO.format(url=str(singlestore_url)))
+    spec = tmp_path / "jupyter" / "kernels" / "datastudio"
+    spec.mkdir(parents=True)
+    environment = {
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONPATH": "",
+        "SINGLESTOREDB_URL": singlestore_url,
+        "DATABASE_URL": singlestore_url,  # what %sql connects to by itself
+        "PLOOMBER_STATS_ENABLED": "false",
+    }
+    argv = [str(bare / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    content = {"argv": argv, "env": environment, "display_name": "Data Studio", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(content))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    return "datastudio"
+
+
+@EACH
+def test_it_runs_without_videolib_as_in_data_studio(name, built, kernel, tmp_path, singlestore_url):
+    notebook = read(built, name)
+    notebook.cells.append(nbformat.v4.new_code_cell("%sql SELECT COUNT(*) AS n FROM frames"))
+    source, folder = tmp_path / "source.ipynb", tmp_path / "run"
+    nbformat.write(notebook, source)
+    folder.mkdir()
+    done = papermill.execute_notebook(
+        source,
+        folder / "out.ipynb",
+        {"every_seconds": 10.0},
+        cwd=folder,
+        progress_bar=False,
+        request_save_on_cell_execute=False,  # 10 MB each time
+        kernel_name=kernel,
+    )
+    assert os.listdir(folder) == ["out.ipynb"]  # no DuckDB file
+    (video,) = FrameStore(singlestore_url).list_videos().to_dict("records")
+    assert video["complete"]
+    assert video["every_seconds"] == 10.0  # papermill's, neither the job's nor the default
+    assert video["frame_count"] == 15
+    assert "15" in str(done.cells[-1].outputs)
+    for cell in done.cells:
+        if "matches" in cell.metadata.get("tags", []):
+            assert len(cell.outputs[0]["data"]["text/plain"].splitlines()) == 1 + 2  # the job's k
+
+    password = make_url(singlestore_url).password
+    assert password
+    for path in (built / f"{name}.ipynb", folder / "out.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        assert password not in text
+        assert quote(password) not in text
