@@ -1,7 +1,8 @@
 PYTHON ?= python3
 PIP_OPTIONS ?=
+BENCH_OPTIONS ?=
 
-.PHONY: demo test lab datastudio check format clean
+.PHONY: demo test lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
@@ -14,6 +15,9 @@ lab: .venv/installed
 
 datastudio: .venv/installed
 	.venv/bin/python tools/build_datastudio.py
+
+bench: .venv/bench-installed
+	.venv/bin/python -m benchmarks.run $(BENCH_OPTIONS)
 
 check: .venv/installed
 	.venv/bin/ruff check .
@@ -30,6 +34,10 @@ format: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	touch $@
+
+.venv/bench-installed: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[bench]'
 	touch $@
 
 clean:
