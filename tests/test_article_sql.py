@@ -76,8 +76,9 @@ def engine(singlestore_url):
 
 
 @pytest.fixture
-def run(engine):
+def run(engine, tmp_path, monkeypatch):
     """Run a notebook cell, and return its value."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     shell = InteractiveShell.instance()
     shell.user_ns.update(engine=engine, query_string=as_text(QUERY))
 

@@ -102,13 +102,11 @@ def statement(pattern: str, kind: str = "session") -> Callable[[Method], Method]
 class Session:
     """One client's connection, with one of its own to DuckDB, so that transactions are real."""
 
-    def __init__(self, engine: Engine, connection_id: int) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.connection_id = connection_id
         self.cursor = engine.duckdb.cursor()
         self.database: str | None = None
         self.in_transaction = False
-        self.tls_cipher = ""
         self.variables = VARIABLES | {"is_shared_tier": "ON" if engine.shared_tier else "OFF"}
         self.values: list[Any] = []  # the literals of the current statement
 
@@ -124,19 +122,15 @@ class Session:
         if match is None:
             raise unknown(skeleton)
         with duckdb_errors(skeleton):
-            if kind == "data" and not self.autocommit:
-                self.begin()
+            if kind == "data" and not self.autocommit and not self.in_transaction:
+                self.cursor.execute("BEGIN")
+                self.in_transaction = True
             elif kind == "definition":
                 self.end("COMMIT")
             return method(self, **match.groupdict())
 
     def close(self) -> None:
         self.cursor.close()  # rolls back
-
-    def begin(self) -> None:
-        if not self.in_transaction:
-            self.cursor.execute("BEGIN")
-            self.in_transaction = True
 
     def end(self, how: str) -> None:
         if self.in_transaction:
@@ -207,12 +201,6 @@ class Session:
         self.variables[name] = value
         return 0
 
-    @statement("BEGIN")
-    def begin_transaction(self) -> int:
-        self.end("COMMIT")
-        self.begin()
-        return 0
-
     @statement("(?P<how>COMMIT|ROLLBACK)")
     def end_transaction(self, how: str) -> int:
         self.end(how)
@@ -221,11 +209,6 @@ class Session:
     @statement(rf"SHOW VARIABLES LIKE (?P<pattern>{PARAMETER})")
     def show_variables(self, pattern: str) -> Result:
         rows = [item for item in self.variables.items() if like(item[0], self.value(pattern))]
-        return texts(["Variable_name", "Value"], rows)
-
-    @statement(rf"SHOW STATUS LIKE (?P<pattern>{PARAMETER})")
-    def show_status(self, pattern: str) -> Result:
-        rows = [("Ssl_cipher", self.tls_cipher)] if like("Ssl_cipher", self.value(pattern)) else []
         return texts(["Variable_name", "Value"], rows)
 
     # -- databases and tables
@@ -347,16 +330,10 @@ class Session:
             raise SqlError(1091, f"can't drop '{name}'; check that column/key exists")
         return 0
 
-    @statement(
-        rf"OPTIMIZE TABLE (?P<table>{TABLE})(?: (?:FLUSH|FULL|VECTOR_INDEX (?P<index>{NAME})))?", "definition"
-    )
-    def optimize(self, table: str, index: str | None) -> int:
-        self.check_indexes(table, [index.strip("`")] if index else [])
+    @statement(rf"OPTIMIZE TABLE (?P<table>{TABLE}) (?:FLUSH|FULL)", "definition")
+    def optimize(self, table: str) -> int:
+        self.columns(table)
         return 0
-
-    def check_indexes(self, table: str, named: list[str]) -> None:
-        if missing := set(named) - set(self.definition(table).indexes):
-            raise SqlError(1176, f"key '{missing.pop()}' doesn't exist in table '{table}'")
 
     # -- rows
 
@@ -377,7 +354,11 @@ class Session:
             column: [convert(value, types[column]) for value in cells]
             for column, cells in zip(columns, zip(*values, strict=True), strict=True)
         }
-        self.cursor.register("incoming", pd.DataFrame(incoming, dtype=object))
+        new = pd.DataFrame(incoming, dtype=object)
+        if updates and "PRIMARY" in self.definition(table).indexes:
+            # A server takes the rows in turn; DuckDB would keep the first of a key.
+            new = new.drop_duplicates(self.definition(table).indexes["PRIMARY"][1], keep="last")
+        self.cursor.register("incoming", new)
         database, name = self.locate(table)
         quoted = ", ".join(f'"{column}"' for column in columns)
         self.cursor.execute(
@@ -417,7 +398,8 @@ class Session:
         for table in tree.find_all(exp.Table):
             name = f"{table.db}.{table.name}"
             types |= self.columns(name)
-            self.check_indexes(name, indexes)
+            if missing := set(indexes) - set(self.definition(name).indexes):
+                raise SqlError(1176, f"key '{missing.pop()}' doesn't exist in table '{table.name}'")
         for column in tree.selects if isinstance(tree, exp.Select) else []:
             if not isinstance(column, exp.Alias | exp.Column | exp.Star):
                 column.replace(exp.alias_(column.copy(), column.sql(Dialect), quoted=True))

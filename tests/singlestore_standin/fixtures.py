@@ -19,6 +19,13 @@ from sqlalchemy import make_url
 from tests.singlestore_standin import StandIn
 
 
+class SecretUrl(str):
+    """A URL whose password stays out of pytest's tracebacks."""
+
+    def __repr__(self) -> str:
+        return repr(make_url(self).render_as_string())
+
+
 @pytest.fixture(scope="session")
 def _standin() -> Iterator[StandIn]:
     with StandIn() as server:
@@ -37,7 +44,7 @@ def real_singlestore_url() -> str:
     """SINGLESTOREDB_URL; skips without it, or fails where REQUIRE_SINGLESTORE=1."""
     url = os.environ.get("SINGLESTOREDB_URL")
     if url:
-        return url
+        return SecretUrl(url if "://" in url else f"singlestoredb://{url}")
     if os.environ.get("REQUIRE_SINGLESTORE") == "1":
         pytest.fail("REQUIRE_SINGLESTORE=1 needs a server's address in SINGLESTOREDB_URL")
     pytest.skip("needs a server's address in SINGLESTOREDB_URL")
@@ -53,7 +60,6 @@ def singlestore_url(request: pytest.FixtureRequest) -> Iterator[str]:
         server = request.getfixturevalue("real_singlestore_url")
     else:
         server = request.getfixturevalue("standin").url()
-    server = server if "://" in server else f"singlestoredb://{server}"
     with singlestoredb.connect(server, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW VARIABLES LIKE 'is_shared_tier'")
         if ("is_shared_tier", "ON") in [(name, value.upper()) for name, value in cursor.fetchall()]:
@@ -67,7 +73,7 @@ def singlestore_url(request: pytest.FixtureRequest) -> Iterator[str]:
         else:
             database = f"videolib_test_{uuid.uuid4().hex[:8]}"
             cursor.execute(f"CREATE DATABASE {database}")
-            yield make_url(server).set(database=database).render_as_string(hide_password=False)
+            yield SecretUrl(make_url(server).set(database=database).render_as_string(hide_password=False))
             cursor.execute(f"DROP DATABASE {database}")
 
 

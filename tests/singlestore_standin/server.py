@@ -36,7 +36,7 @@ from mysql_mimic.types import (
 )
 
 from tests.singlestore_standin.engine import Engine, Result, Session
-from tests.singlestore_standin.syntax import SqlError, dimension_of
+from tests.singlestore_standin.syntax import SqlError, dimension_of, shorten
 
 CAPABILITIES = (
     Capabilities.CLIENT_PROTOCOL_41
@@ -114,7 +114,7 @@ class Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.sequence = 0
         self.capabilities = CAPABILITIES
-        self.session = Session(self.server.engine, next(self.server.connection_ids))
+        self.session = Session(self.server.engine)
         try:
             if self.log_in():
                 while self.answer_command():
@@ -172,7 +172,7 @@ class Connection(socketserver.BaseRequestHandler):
                 capabilities=offered,
                 server_charset=CharacterSet.utf8mb4,
                 server_version="5.7.32",
-                connection_id=self.session.connection_id,
+                connection_id=next(self.server.connection_ids),
                 auth_data=nonce + b"\0",
                 status_flags=self.status,
                 auth_plugin_name=NativePasswordAuthPlugin.name,
@@ -181,7 +181,6 @@ class Connection(socketserver.BaseRequestHandler):
         response = packets.parse_handshake_response(offered, self.read_packet())
         if tls and isinstance(response, packets.SSLRequest):
             self.request = tls.wrap_socket(self.request, server_side=True)
-            self.session.tls_cipher = self.request.cipher()[0]
             response = packets.parse_handshake_response_41(offered, self.read_packet())
         self.capabilities &= response.capabilities
         user = self.server.user
@@ -226,7 +225,7 @@ class Connection(socketserver.BaseRequestHandler):
             elif command == Commands.COM_PING:
                 self.write(self.ok())
             else:
-                raise SqlError(1047, f"stand-in: command {command} is not supported")
+                raise SqlError(1047, f"command {command} is not supported")
         except SqlError as error:
             self.write(self.error(error.code, str(error)))
         return True
@@ -303,12 +302,6 @@ def encode_value(value: object) -> bytes:
     if isinstance(value, bool):
         value = int(value)
     return str_len(value if isinstance(value, bytes) else str(value).encode())
-
-
-def shorten(sql: str) -> str:
-    """Keep the first characters of long literals only."""
-    sql = re.sub(r"(X'[0-9A-Fa-f]{16})[0-9A-Fa-f]{16,}'", r"\1…'", sql)
-    return re.sub(r"('[^']{64})[^']{64,}'", r"\1…'", sql)
 
 
 def obey(server: Server, request: dict[str, Any]) -> Any:

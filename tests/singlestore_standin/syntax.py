@@ -25,7 +25,7 @@ LITERAL = re.compile(
       | '(?P<single>[^'\\]*(?:(?:\\.|'')[^'\\]*)*)'
       | "(?P<double>[^"\\]*(?:(?:\\.|"")[^"\\]*)*)"
       | (?P<name>`[^`]+`)
-      | (?P<space>\s+)""",
+      | (?P<space>(?:\s|--[ \t][^\n]*|/\*.*?\*/)+)""",
     re.VERBOSE | re.DOTALL,
 )
 ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}
@@ -96,6 +96,17 @@ def take_literals(sql: str) -> tuple[str, list[Any]]:
         return f":p{len(values)}"
 
     return LITERAL.sub(replace, sql).strip().rstrip(";").rstrip(), values
+
+
+def shorten(sql: str) -> str:
+    """Keep the beginning of long literals only."""
+
+    def replace(match: re.Match[str]) -> str:
+        text = match[0]
+        literal = match.lastgroup in ("hex", "single", "double")
+        return f"{text[:32]}…{text[-1]}" if literal and len(text) > 64 else text
+
+    return LITERAL.sub(replace, sql)
 
 
 def position(parameter: str) -> int:
@@ -203,7 +214,8 @@ def parse_table(text: str) -> TableDefinition:
     if primary_key:
         if not set(shard_key) <= set(primary_key):
             raise SqlError(1744, f"the primary key {primary_key} must contain the shard key {shard_key}")
-        table.columns.append(f"PRIMARY KEY ({', '.join(primary_key)})")
+        columns = ", ".join(f'"{name}"' for name in primary_key)
+        table.columns.append(f"PRIMARY KEY ({columns})")
     return table
 
 
@@ -238,9 +250,12 @@ def check_index_options(text: str, dimension: int) -> None:
     metric = options.pop("metric_type", "DOT_PRODUCT")
     if kind not in INDEX_OPTIONS or metric not in ("DOT_PRODUCT", "EUCLIDEAN_DISTANCE"):
         raise SqlError(1105, f"no such index_type or metric_type: {text}")
+    known = INDEX_OPTIONS[kind]
     for name, value in options.items():
-        if value not in INDEX_OPTIONS[kind].get(name, ()) or (name == "m" and dimension % value):
-            raise SqlError(1105, f"{kind} on VECTOR({dimension}) does not take {name} = {value!r}")
+        if value not in known.get(name, ()):
+            raise SqlError(1105, f"{kind} does not take {name} = {value!r}")
+    if "m" in known and dimension % options.get("m", 32):
+        raise SqlError(1105, f"{kind}: m, {options.get('m', 32)}, must divide the dimension, {dimension}")
     if options.get("nprobe", 8) > options.get("nlist", 128):
         raise SqlError(1105, f"{kind}: nprobe must not exceed nlist")
 
