@@ -20,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Double,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
@@ -34,13 +33,12 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.mysql import LONGBLOB
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.schema import CreateTable
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
 from videolib import dialects
-from videolib.dialects import Vector, dot_product, read, upsert
+from videolib.dialects import Picture, Vector, dot_product, read, upsert
 from videolib.errors import StoreError
 from videolib.frames import Sampling, Video
 from videolib.index import FrameIndex
@@ -77,8 +75,7 @@ _frames = Table(
     Column("frame_number", Integer, primary_key=True, autoincrement=False),
     Column("timestamp_seconds", Double, nullable=False),
     Column("embedding_data", Vector(), nullable=False),
-    # MySQL's plain BLOB ends at 64 KB.
-    Column("frame_data", LargeBinary().with_variant(LONGBLOB(), "singlestoredb"), nullable=False),
+    Column("frame_data", Picture(), nullable=False),
 )
 _KEYS = [_frames.c.video_id, _frames.c.frame_number, _frames.c.timestamp_seconds]
 

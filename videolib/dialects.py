@@ -107,6 +107,23 @@ def _(vector: Vector, compiler: SQLCompiler, **_options: Any) -> str:
     return f"VECTOR({vector.dimension})"
 
 
+class Picture(UserDefinedType[bytes]):
+    """A column of JPEG files."""
+
+    cache_ok = True
+
+
+@compiles(Picture, "duckdb")
+def _(picture: Picture, compiler: SQLCompiler, **_options: Any) -> str:
+    # DuckDB finds nothing to compress in a JPEG, and searches for it in three quarters of the time of a write.
+    return "BLOB USING COMPRESSION uncompressed"
+
+
+@compiles(Picture, "singlestoredb")
+def _(picture: Picture, compiler: SQLCompiler, **_options: Any) -> str:
+    return "LONGBLOB"  # a BLOB ends at 64 KB
+
+
 class dot_product(FunctionElement[float]):
     """The dot product of a `Vector` column and a bound query, computed by the database."""
 
