@@ -2,13 +2,17 @@ PYTHON ?= python3
 PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 
-.PHONY: demo test lab datastudio bench check format clean
+.PHONY: demo test test-singlestore lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
 
 test: .venv/installed check
 	.venv/bin/python -m pytest --cov=videolib --cov-report=term
+
+test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image
+	test -n "$$SINGLESTOREDB_URL" || .venv/bin/python -m pip install --quiet docker
+	.venv/bin/python tools/test_singlestore.py
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
