@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -123,7 +123,8 @@ def ingest(
     total = len(samples)
     store.check_room(total - done)
     batches = _embed_samples(video.video_id, samples.after(done), encoder, reuse_stills=reuse_stills)
-    with tqdm(total=total, initial=done, desc=video.title, unit="frame", disable=not progress) as bar:
+    bar = tqdm(total=total, initial=done, desc=video.title, unit="frame", disable=not progress)
+    with bar, closing(batches):
         for batch in batches:
             store.write_frames(batch)
             bar.update(len(batch))
@@ -185,7 +186,7 @@ def preflight(
 
 def _embed_samples(
     video_id: str, samples: SamplePlan, encoder: Encoder, *, reuse_stills: bool
-) -> Iterator[pd.DataFrame]:
+) -> Generator[pd.DataFrame, None, None]:
     """Decode and embed, in one pool of one-thread workers; yield rows of the frames table in batches.
 
     Which frames are stills is decided within a batch, so that an ingest that goes on after any batch writes
