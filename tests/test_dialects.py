@@ -1,4 +1,5 @@
 import re
+import ssl
 import traceback
 from urllib.parse import quote
 
@@ -304,7 +305,7 @@ class TestTls:
         store = FrameStore(server.url(**options).replace("127.0.0.1", host))
         store.list_videos()
         with store.engine.connect() as connection:
-            return connection.connection.driver_connection._secure
+            return isinstance(connection.connection.driver_connection._sock, ssl.SSLSocket)
 
     def test_a_known_certificate_of_this_host(self, tls_standin, certificate):
         assert self.open(tls_standin, "127.0.0.1", ssl_ca=certificate)
@@ -333,10 +334,10 @@ class TestTls:
             self.open(standin, "127.0.0.1", ssl_ca=certificate)
 
     def test_no_tls_wanted(self, standin):
-        assert self.open(standin, "127.1", ssl_disabled="true") is False
+        assert not self.open(standin, "127.1", ssl_disabled="true")
 
     def test_this_machine_needs_none(self, standin):
-        assert self.open(standin, "127.0.0.1") is False
+        assert not self.open(standin, "127.0.0.1")
 
 
 class TestSecrets:

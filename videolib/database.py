@@ -339,9 +339,8 @@ class FrameStore:
                 )
             similarity = dot_product(_frames.c.embedding_data, literal(values, Vector(len(values))))
             index_k = None if exact else INDEX_OVERFETCH * k
-            ties = (
-                [_frames.c.video_id, _frames.c.frame_number] if exact else []
-            )  # an index knows no second key
+            # An index knows no second key.
+            ties = [_frames.c.video_id, _frames.c.frame_number] if exact else []
             statement = (
                 select(*_KEYS, similarity.label("similarity"))
                 .where(*_conditions(video_id, start_seconds, end_seconds))
@@ -515,12 +514,13 @@ class FrameStore:
             If the store is empty or has an index already, or its database is not SingleStore.
         """
         _, dimension = self._check_indexable(has_index=False)
-        text = dialects.vector_index_options(kind, options or {}, dimension)
+        index_options = dialects.vector_index_options(kind, options or {}, dimension)
         self._run_unless_done(
             dialects.DUPLICATE_INDEX,
             f"OPTIMIZE TABLE {_frames.name} FLUSH",
             f"OPTIMIZE TABLE {_frames.name} FULL",
-            f"ALTER TABLE {_frames.name} ADD VECTOR INDEX {INDEX_NAME} (embedding_data) INDEX_OPTIONS '{text}'",
+            f"ALTER TABLE {_frames.name} ADD VECTOR INDEX {INDEX_NAME} (embedding_data) "
+            f"INDEX_OPTIONS '{index_options}'",
         )
 
     def drop_vector_index(self) -> None:
@@ -623,9 +623,8 @@ def _create_tables(connection: Connection, dimension: int) -> None:
         table.to_metadata(metadata)
     metadata.tables[_frames.name].c.embedding_data.type = Vector(dimension)
     for name in (_videos.name, _frames.name):
-        connection.execute(
-            CreateTable(metadata.tables[name], if_not_exists=True)
-        )  # another process may do it too
+        # Another process may be creating them, too.
+        connection.execute(CreateTable(metadata.tables[name], if_not_exists=True))
 
 
 def _stored_model(connection: Connection) -> tuple[str, int] | None:

@@ -57,14 +57,14 @@ class FrameIndex:
         Returns
         -------
         Columns rank, video_id, frame_number, timestamp_seconds, similarity, frame_data; best first, ties in
-        the order of video_id and frame_number.
+        the order of video_id and frame_number; frame_data is missing where a frame was deleted meanwhile.
 
         Raises
         ------
         ValueError
             If the query does not fit the embeddings or has a value that is not finite, or k is negative.
         StoreError
-            If the pictures cannot be read.
+            If the database cannot be read.
         """
         k = min(check_k(k), len(self))
         one = np.asarray(query, dtype=np.float32)

@@ -450,9 +450,7 @@ def duckdb_errors(sql: str) -> Iterator[None]:
         if isinstance(error, duckdb.ConstraintException):
             code = 1048 if "NOT NULL" in text else 1406 if "CHECK" in text else 1062
             if code == 1062 and "ON DUPLICATE KEY UPDATE" in sql.upper():
-                code = (
-                    1205  # the other row came after this transaction's snapshot; a server waits for its lock
-                )
+                code = 1205  # the other row came after this snapshot; a server waits for its lock
         elif isinstance(error, duckdb.TransactionException):
             code = 1205
         elif isinstance(error, duckdb.ConversionException):

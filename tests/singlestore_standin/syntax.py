@@ -104,9 +104,7 @@ def shorten(sql: str) -> str:
     def replace(match: re.Match[str]) -> str:
         text = match[0]
         literal = match.lastgroup in ("hex", "single", "double")
-        return (
-            f"{text[:32]}…{text[-1]}" if literal and len(text) > (64 if text[0] in "xX" else 1000) else text
-        )
+        return f"{text[:32]}…{text[-1]}" if literal and len(text) > 200 else text
 
     return LITERAL.sub(replace, sql)
 
