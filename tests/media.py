@@ -96,10 +96,14 @@ def remux(
     target: Path,
     *,
     first_packet: int = 0,
+    without: int | None = None,
     shift_seconds: Fraction = Fraction(0),
     container_options: Mapping[str, str] | None = None,
 ) -> Path:
-    """Copy the packets from `first_packet` on, `shift_seconds` later; what falls before 0 becomes an edit list."""
+    """Copy the packets from `first_packet` on, `shift_seconds` later; what falls before 0 becomes an edit list.
+
+    The packet `without` is left out.
+    """
     with (
         av.open(str(source)) as reader,
         av.open(str(target), "w", container_options=dict(container_options or {})) as writer,
@@ -108,7 +112,7 @@ def remux(
         copy = writer.add_stream_from_template(stream)
         shift = int(shift_seconds / stream.time_base)
         for number, packet in enumerate(reader.demux(stream)):
-            if packet.size and number >= first_packet:
+            if packet.size and number >= first_packet and number != without:
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 packet.stream = copy
                 writer.mux(packet)

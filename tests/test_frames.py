@@ -827,6 +827,18 @@ def test_packets_lost_before_the_decoder_are_noticed(suffix: str, tmp_path: Path
     assert sum(not np.array_equal(f.image, right[f.frame_number]) for f in frames) <= 1
 
 
+@pytest.mark.parametrize("lost", range(60, 68))
+def test_lost_packet_spoils_no_sample(lost: int, tmp_path: Path) -> None:
+    options = {"x264-params": "keyint=60:min-keyint=60:bframes=3:scenecut=0:b-adapt=0"}
+    whole = write_video(tmp_path / "whole.ts", count=240, options=options)
+    path = remux(whole, tmp_path / "lost.ts", without=lost)
+    right = {f.frame_number: f.image for f in extract_frames(whole, every_seconds=0.9)}
+    with pytest.warns(UserWarning, match="of 9 samples could not be read"):
+        frames = list(extract_frames(path, every_seconds=0.9))
+    assert {1, 2, 3, 6, 7, 8, 9} <= {f.frame_number for f in frames}
+    assert all(np.array_equal(f.image, right[f.frame_number]) for f in frames)
+
+
 def test_healthy_files_do_not_warn(plain: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -45,6 +45,11 @@ def available_cores() -> int:
         return cores
 
 
+def frame_threads() -> int:
+    """Count the threads for one decoder that has the machine to itself: FFmpeg's choice, in containers too."""
+    return min(available_cores() + 1, 16)
+
+
 class Decoder:
     """One codec context that goes on after errors."""
 
@@ -114,7 +119,7 @@ def first_picture(path: Path) -> VideoFrame:
 def decode_all(plan: Plan) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
     with opened(plan.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if plan.counted else 0)
+        decoder = Decoder(stream.codec_context, threads=1 if plan.counted else frame_threads())
         for count, frame in enumerate(decoder.run(enumerate(demux(container, stream)))):
             packet = plan.packet_of(frame, count)
             if packet is not None and not frame.is_corrupt:
@@ -194,6 +199,8 @@ def _decode_groups(
     stopped = Event()
 
     def decode_group(group: _Group, packets: list[tuple[int, "Packet[Any]"]]) -> dict[int, T] | None:
+        if plan.holes[group.start + 1 : group.stop].any():
+            return None
         try:
             decoder = idle.pop()
         except IndexError:
@@ -352,7 +359,7 @@ def _stream(
         yield from screen.settle(len(plan.times), decoder.failed_at, drained=True)
 
     with opened(plan.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if careful else 0)
+        decoder = Decoder(stream.codec_context, threads=1 if careful else frame_threads())
         for packet, frame in settled(decoder, demux(container, stream)):
             if frame is None and not careful:
                 return

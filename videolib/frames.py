@@ -165,7 +165,7 @@ class SamplePlan:
     plan: Plan
     samples: dict[
         int, list[tuple[int, float]]
-    ]  # packet: the frame_number and timestamp_seconds of its samples
+    ]  # per packet the frame_number and timestamp_seconds of its samples
     count: int  # with those that cannot be read
     is_open: bool  # the file was cut short, and nobody knows how many samples that took
 

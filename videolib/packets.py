@@ -53,9 +53,7 @@ class Plan:
     table: PacketTable
     times: np.ndarray  # (packets,) int64, presentation
     shown: np.ndarray  # (packets,) bool, False for edit-list pre-roll and before the first frame
-    starts: (
-        np.ndarray
-    )  # (starts,) int64, keyframes where decoding can begin, and packet 0; ascending in time too
+    starts: np.ndarray  # (starts,) int64, packet 0 and the keyframes to begin at, ascending in time too
     holes: np.ndarray  # (packets,) bool, True where packets before this one are missing from the file
     counted: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
     in_fields: bool  # a frame may take two packets, one for each field
