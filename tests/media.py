@@ -166,11 +166,11 @@ class _Bits:
         return b"\0\0\0\1" + bytes([header]) + int(self.bits, 2).to_bytes(len(self.bits) // 8, "big")
 
 
-def write_fields(path: Path, *, count: int = 60, first_is_frame: bool = False, joined: bool = True) -> Path:
+def write_fields(path: Path, *, count: int = 60, mixed: bool = False, joined: bool = True) -> Path:
     """Write H.264 with two fields for each counter picture, as television does and no encoder at hand.
 
     Every 15th is a keyframe, two of three are referred to by no other; macroblocks are stored raw (I_PCM). With
-    first_is_frame the first is no pair of fields; with joined both fields share one time in the container.
+    mixed only those two are pairs of fields; with joined both fields share one time in the container.
     """
     columns, rows = SIZE[0] // 16, SIZE[1] // 32  # macroblocks of a field
     sequence = (
@@ -203,7 +203,7 @@ def write_fields(path: Path, *, count: int = 60, first_is_frame: bool = False, j
         stream.width, stream.height = SIZE
         for number in range(count):
             order = 2 * (number % 15)
-            if first_is_frame and number == 0:
+            if mixed and number % 3 == 0:
                 units = [slice_of(number, None, order)]
             else:
                 units = [slice_of(number, field, order + field) for field in (0, 1)]

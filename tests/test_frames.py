@@ -29,7 +29,8 @@ INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=20:bframes=0:scenecut=0"
 LONG_GOP = {"x264-params": "keyint=250:min-keyint=250:bframes=3:b-pyramid=normal:ref=4:scenecut=0:slices=1"}
 INTERLACED = {"flags": "+ilme+ildct", "x264-params": "tff=1:keyint=20:min-keyint=20:scenecut=0"}
 X265_CLOSED = {"preset": "medium", "x265-params": "keyint=20:min-keyint=20:open-gop=0:log-level=none"}
-X265_LAYERS = {"preset": "medium", "x265-params": "keyint=20:temporal-layers=2:b-adapt=0:log-level=none"}
+LAYERS = "keyint=32:temporal-layers=3:bframes=7:b-pyramid=1:b-adapt=0:log-level=none"
+X265_LAYERS = {"preset": "medium", "x265-params": LAYERS}
 X265 = {"preset": "ultrafast", "x265-params": "keyint=15:bframes=3:open-gop=1:log-level=none"}
 VP9 = {"deadline": "realtime", "cpu-used": "8", "g": "30"}
 AV1 = {"preset": "12", "svtav1-params": "keyint=20"}
@@ -105,7 +106,7 @@ _add(
     "H.264 mkv, fields with own times",
     "own.mkv",
     "libx264",
-    make=lambda path: write_fields(path, first_is_frame=True, joined=False),
+    make=lambda path: write_fields(path, mixed=True, joined=False),
 )
 _add("H.264 ts, starts mid-GOP", "mid.ts", "libx264", first=-1, make=_mid_gop_start)
 _add("H.264 avi (no pts)", "h264.avi", "libx264")

@@ -184,12 +184,6 @@ def _find_skipped(plan: Plan, wanted: list[int]) -> np.ndarray:
     return cast(np.ndarray, skipped)
 
 
-def _is_sound(plan: Plan, frame: VideoFrame) -> bool:
-    # a field whose other half was not fed passes for a frame
-    is_half = plan.table.codec == "h264" and bool(frame.interlaced_frame) and not plan.in_fields
-    return not (frame.is_corrupt or is_half)
-
-
 def _decode_groups(
     plan: Plan, groups: list[_Group], convert: Callable[[np.ndarray], T], pool: Executor | None
 ) -> Iterator[tuple[int, T | None]]:
@@ -212,7 +206,7 @@ def _decode_groups(
         fed = takewhile(lambda _: not stopped.is_set(), packets)
         for frame in decoder.run(fed):
             time = cast(int, frame.pts)
-            if time in missing and _is_sound(plan, frame):
+            if time in missing and not frame.is_corrupt:
                 missing.remove(time)
                 if time in wanted:
                     converted[wanted[time]] = convert(to_rgb(frame, plan.table.aspect))
@@ -297,8 +291,7 @@ class _Screen:
                 if self.last is not None:
                     self.held.setdefault(other, self.last)
             self.last, self.latest = frame, max(self.latest, time)
-            is_sound = not frame.is_corrupt if self.careful else _is_sound(self.plan, frame)
-            self.seen[packet] = is_sound and not (self.plan.counted and failed_at >= 0)
+            self.seen[packet] = not (frame.is_corrupt or (self.plan.counted and failed_at >= 0))
             if packet in self.wanted:
                 self.held[packet] = frame
 

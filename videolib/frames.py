@@ -129,7 +129,8 @@ def extract_frames(
         "keyframes": the file's own keyframes, at least every_seconds apart, at their own presentation times.
         Nothing else is decoded.
         "shots": the middle frame of every shot, at its own presentation time. Shots last at least every_seconds.
-        To find them every frame is decoded before the first sample comes.
+        To find them every frame is decoded before the first sample comes: 2.6 times the work of "interval" at
+        one second, measured on 142 s of 1080p H.264.
 
     Raises
     ------
