@@ -343,6 +343,16 @@ def test_nothing_keeps_the_file_open(duckdb_store, tmp_path):
     assert done.stdout == "2\n", done.stderr
 
 
+def test_batches_go_to_the_log_and_a_complete_video_is_in_the_one_file(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(20))
+    assert (tmp_path / "store.duckdb.wal").exists()  # else each batch would write the whole table anew
+    duckdb_store.mark_complete("v1")
+    assert not (tmp_path / "store.duckdb.wal").exists()
+    assert (
+        len(FrameStore((tmp_path / "store.duckdb").rename(tmp_path / "moved.duckdb")).read_frames("v1")) == 20
+    )
+
+
 def test_the_tables_are_plain_sql(duckdb_store, tmp_path):
     fill(duckdb_store, "v1", random_rows(2))
     with duckdb.connect(str(tmp_path / "store.duckdb")) as connection:

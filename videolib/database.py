@@ -75,7 +75,7 @@ _frames = Table(
     Column("frame_number", Integer, primary_key=True, autoincrement=False),
     Column("timestamp_seconds", Double, nullable=False),
     Column("embedding_data", Vector(), nullable=False),
-    Column("frame_data", Picture(), nullable=False),
+    Column("frame_data", Picture, nullable=False),
 )
 _KEYS = [_frames.c.video_id, _frames.c.frame_number, _frames.c.timestamp_seconds]
 
