@@ -405,6 +405,7 @@ def make_store(path: str, embeddings: str, picture_bytes: str) -> Figures:
                 "frame_data": [random.bytes(int(picture_bytes)) for _ in numbers],
             }
             store.write_frames(pd.DataFrame(frames))
+        store.mark_complete("video")  # merges DuckDB's log into the file
     part.replace(path)
     return figures | {"count": len(rows)}
 
