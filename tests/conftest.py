@@ -1,6 +1,8 @@
 """Fixtures that several test modules share."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -50,3 +52,27 @@ def make_frames(video_id: str, embeddings: np.ndarray) -> pd.DataFrame:
             "frame_data": [f"{video_id} {number}".encode() for number in numbers],
         }
     )
+
+
+KILL = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+left = int(sys.argv.pop())
+
+def count(*_):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    event.listen(Engine, name, count)
+"""
+
+
+def run_killed(script: str, *arguments: object, moment: int) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process that is killed at its n-th moment: before or after a statement, or at a commit."""
+    command = [sys.executable, "-c", KILL + script, *map(str, arguments), str(moment)]
+    return subprocess.run(command, capture_output=True, text=True)

@@ -1,12 +1,8 @@
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import make_frames, make_video
+from tests.conftest import make_frames, make_video, run_killed
 from videolib import FrameStore, StoreError, copy_videos
 
 MODEL = {"model": "tiny", "dimension": 32, "every_seconds": 0.1}
@@ -69,26 +65,12 @@ def test_another_model_is_refused(filled, tmp_path):
         copy_videos(filled, other, progress=False)
 
 
-COPY = textwrap.dedent("""
-    import os, signal, sys
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-    from videolib import FrameStore, copy_videos, database
+COPY = """
+from videolib import FrameStore, copy_videos, database
 
-    from_url, to_url, moment = sys.argv[1:]
-    left = int(moment)
-
-    def count(*_):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
-        event.listen(Engine, name, count)
-    database.BATCH_SIZE = 50
-    copy_videos(FrameStore(from_url), FrameStore(to_url), progress=False)
-    """)
+database.BATCH_SIZE = 50
+copy_videos(*map(FrameStore, sys.argv[1:]), progress=False)
+"""
 
 
 @pytest.mark.singlestore
@@ -101,9 +83,7 @@ def test_a_killed_copy_goes_on_where_it_stopped(filled, singlestore_url, tmp_pat
         urls = [singlestore_url, f"duckdb:///{tmp_path}/back.duckdb"]
     codes, counts = [], []
     for moment in (30, 50, 60, 70, 10_000):
-        done = subprocess.run(
-            [sys.executable, "-c", COPY, *urls, str(moment)], capture_output=True, text=True
-        )
+        done = run_killed(COPY, *urls, moment=moment)
         codes.append(done.returncode)
         counts.append(int(FrameStore(urls[1]).list_videos()["frame_count"].sum()))
     assert codes == [-9, -9, -9, -9, 0], done.stderr

@@ -19,7 +19,7 @@ import pytest
 from tests.media import can_encode, counter_picture, read_counter, remux, set_edits, write_fields, write_video
 from videolib import decoding
 from videolib.errors import VideoReadError
-from videolib.frames import Frame, extract_frames, plan_samples, probe_video, sample_frames
+from videolib.frames import Frame, extract_frames, plan_samples, probe_video, read_plan, sample_frames
 
 MEDIA = Path(__file__).parents[2] / "shared" / "media"
 STEPS = (0.1, 1 / 3, 0.7, 1 / 60)
@@ -220,7 +220,7 @@ def test_every_way_of_decoding_gives_the_same(name: str, tmp_path: Path) -> None
     file, codec, make, *_ = FORMATS[name]
     if not can_encode(codec):
         pytest.skip(f"this PyAV has no encoder {codec}")
-    plan = plan_samples(make(tmp_path / file)).plan
+    plan = plan_samples(read_plan(make(tmp_path / file))).plan
     wanted = plan.displayed()[0][3::7].tolist()
     careful = dict(decoding._stream(plan, wanted, np.copy, careful=True))
     assert list(careful) == wanted
@@ -245,7 +245,7 @@ def test_unreferenced_pictures_are_not_decoded(tmp_path: Path) -> None:
     ):
         file, codec, make, *_ = FORMATS[name]
         if can_encode(codec):
-            plan = plan_samples(make(tmp_path / file)).plan
+            plan = plan_samples(read_plan(make(tmp_path / file))).plan
             shares[name] = plan.table.unreferenced.mean()
     assert all(0.25 < share < 0.5 for share in shares.values()), shares
 
@@ -428,7 +428,7 @@ def test_frame_shows_its_shape(plain: Path) -> None:
 @pytest.mark.parametrize("sampling", ["interval", "keyframes", "shots"])
 def test_every_sampling_can_be_planned_and_resumed(sampling: str, scenes: Path) -> None:
     whole = list(extract_frames(scenes, every_seconds=0.5, sampling=sampling))
-    assert len(plan_samples(scenes, every_seconds=0.5, sampling=sampling)) == len(whole) > 2
+    assert len(plan_samples(read_plan(scenes), every_seconds=0.5, sampling=sampling)) == len(whole) > 2
     for begin, end in itertools.pairwise([*(f.timestamp_seconds for f in whole[::2]), None]):
         how = {"every_seconds": 0.5, "sampling": sampling, "start_seconds": begin, "end_seconds": end}
         part = list(extract_frames(scenes, **how))
@@ -437,7 +437,7 @@ def test_every_sampling_can_be_planned_and_resumed(sampling: str, scenes: Path) 
             (f.frame_number, f.timestamp_seconds) for f in chosen
         ]
         assert all(np.array_equal(a.image, b.image) for a, b in zip(part, chosen, strict=True))
-        assert len(plan_samples(scenes, **how)) == len(part)
+        assert len(plan_samples(read_plan(scenes), **how)) == len(part)
 
 
 SCENES = [0, 23, 60, 90, 141, 180]  # the pictures at which they begin, and the end
@@ -466,7 +466,7 @@ def test_shots_give_the_middle_of_each(scenes: Path) -> None:
     images = oracle(scenes)[1]
     assert all(np.array_equal(f.image, images[middle]) for f, middle in zip(frames, middles, strict=True))
     # the first scene lasts 0.77 s, the third 1 s
-    assert 1 < len(plan_samples(scenes, every_seconds=1.1, sampling="shots")) < 5
+    assert 1 < len(plan_samples(read_plan(scenes), every_seconds=1.1, sampling="shots")) < 5
 
 
 def test_shots_are_found_at_a_variable_rate(tmp_path: Path) -> None:
@@ -570,7 +570,7 @@ def test_failing_conversion_raises_at_its_place(every_seconds: float, groups: Pa
         return read_counter(image)
 
     before = set(threading.enumerate())
-    samples = sample_frames(plan_samples(groups, every_seconds=every_seconds), convert)
+    samples = sample_frames(plan_samples(read_plan(groups), every_seconds=every_seconds), convert)
     seen = []
     with pytest.raises(ArithmeticError, match="frame 330"):
         seen.extend(number for _, _, number in samples)
@@ -578,7 +578,7 @@ def test_failing_conversion_raises_at_its_place(every_seconds: float, groups: Pa
 
 
 def test_conversions_come_in_order_with_their_samples(groups: Path) -> None:
-    samples = plan_samples(groups, every_seconds=0.4, start_seconds=3, end_seconds=20)
+    samples = plan_samples(read_plan(groups), every_seconds=0.4, start_seconds=3, end_seconds=20)
     got = list(sample_frames(samples, read_counter, converted_bytes=8))
     assert len(got) == len(samples)
     assert [number for number, _, _ in got] == [*range(9, 51)]
@@ -595,10 +595,10 @@ def test_pool_of_the_caller_does_the_work_and_stays(groups: Path) -> None:
         return read_counter(image)
 
     with ThreadPoolExecutor(2, thread_name_prefix="ours") as pool:
-        samples = sample_frames(plan_samples(groups), convert, pool=pool)
+        samples = sample_frames(plan_samples(read_plan(groups)), convert, pool=pool)
         assert [number for _, _, number in samples] == [*range(0, 1200, 30)]
         assert workers <= {"ours_0", "ours_1"}
-        stopped = sample_frames(plan_samples(groups), convert, pool=pool)
+        stopped = sample_frames(plan_samples(read_plan(groups)), convert, pool=pool)
         next(stopped)
         stopped.close()
         assert pool.submit(int, "7").result() == 7
@@ -643,7 +643,7 @@ def test_converted_pictures_do_not_pile_up(
     path = write_video(tmp_path / "long.mp4", count=1500, options={"preset": "ultrafast", **options})
     _Counted.peak = 0
     for number, (frame_number, _, _) in enumerate(
-        sample_frames(plan_samples(path, every_seconds=every_seconds), _Counted), start=1
+        sample_frames(plan_samples(read_plan(path), every_seconds=every_seconds), _Counted), start=1
     ):
         assert frame_number == number
     assert number == 50 / every_seconds

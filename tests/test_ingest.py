@@ -1,13 +1,11 @@
 import re
 import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import run_killed
 from tests.file_server import Reply, file_server
 from tests.media import write_video
 from videolib import FrameStore, StoreError, VideoReadError, embed_frames, extract_frames, ingest, preflight
@@ -101,34 +99,13 @@ def test_the_bar_counts_frames(encoder, store, capfd):
     assert "5/5" in capfd.readouterr().err
 
 
-INGEST = textwrap.dedent("""
-    import os, signal, sys
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-    from videolib import ClipEncoder, FrameStore, ingest
+INGEST = """
+from videolib import ClipEncoder, FrameStore, ingest
 
-    path, model, store, every_seconds, moment = sys.argv[1:]
-    left = int(moment)
-
-    def count(*_):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
-        event.listen(Engine, name, count)
-    encoder = ClipEncoder(model, device="cpu")
-    ingest(path, encoder, FrameStore(store), every_seconds=float(every_seconds), progress=False)
-    print("moments", int(moment) - left)
-    """)
-
-
-def run_ingest(store: str, moment: int) -> subprocess.CompletedProcess[str]:
-    """Ingest in a process that is killed at its n-th moment: before or after a statement, or at a commit."""
-    arguments = [SAMPLE_VIDEO_PATH, DEMO_MODEL_PATH, store, EVERY_SECONDS, moment]
-    command = [sys.executable, "-c", INGEST, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+path, model, store, every_seconds = sys.argv[1:]
+encoder = ClipEncoder(model, device="cpu")
+ingest(path, encoder, FrameStore(store), every_seconds=float(every_seconds), progress=False)
+"""
 
 
 def test_a_killed_ingest_goes_on_where_it_stopped(tmp_path, undisturbed, encoder):
@@ -136,7 +113,7 @@ def test_a_killed_ingest_goes_on_where_it_stopped(tmp_path, undisturbed, encoder
     path = tmp_path / "store.duckdb"
     killed = 0
     for moment in (1, 4, 9, 14, 19, 24, 29, 34, 200):
-        done = run_ingest(str(path), moment)
+        done = run_killed(INGEST, SAMPLE_VIDEO_PATH, DEMO_MODEL_PATH, path, EVERY_SECONDS, moment=moment)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         killed += done.returncode != 0
     assert done.returncode == 0

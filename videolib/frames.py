@@ -83,18 +83,30 @@ def probe_video(path: str | os.PathLike[str]) -> Video:
     VideoReadError
         If the file is missing, empty, not a video, or without one frame that can be decoded.
     """
+    return describe(read_plan(path), os.fspath(path))
+
+
+def read_plan(path: str | os.PathLike[str]) -> Plan:
+    """Demux a file and decode its first picture: all that is to be known before frames are chosen.
+
+    Errors are those of `probe_video`.
+    """
     file = _checked_path(path)
     table = read_packets(file)
     first = first_picture(file)
-    plan = make_plan(table, first)
     height, width = to_rgb(first, table.aspect).shape[:2]
+    return make_plan(table, first, width=width, height=height)
+
+
+def describe(plan: Plan, source: str) -> Video:
+    """Describe the file of a plan, as `probe_video` does."""
     return Video(
-        video_id=_digest(file),
-        title=file.stem,
-        source=os.fspath(path),
+        video_id=_digest(plan.table.path),
+        title=plan.table.path.stem,
+        source=source,
         duration_seconds=float(plan.duration),
-        width=width,
-        height=height,
+        width=plan.width,
+        height=plan.height,
         frames_per_second=plan.frames_per_second,
     )
 
@@ -142,7 +154,7 @@ def extract_frames(
         sampling="keyframes" and none of its keyframes is shown.
     """
     samples = plan_samples(
-        path,
+        read_plan(path),
         every_seconds=every_seconds,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
@@ -188,14 +200,14 @@ class SamplePlan:
 
 
 def plan_samples(
-    path: str | os.PathLike[str],
+    plan: Plan,
     *,
     every_seconds: float = 1.0,
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     sampling: Sampling = "interval",
 ) -> SamplePlan:
-    """Find the samples that `extract_frames` would give; it decodes one frame for that, with "shots" all.
+    """Find the samples that `extract_frames` would give; with "shots" it decodes every frame.
 
     Parameters and errors are those of `extract_frames`.
     """
@@ -216,8 +228,6 @@ def plan_samples(
         raise ValueError(
             f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}; pick one"
         )
-    file = _checked_path(path)
-    plan = make_plan(read_packets(file), first_picture(file))
     if sampling == "interval":
         step = _exact(every_seconds)
         stop = plan.duration if end_seconds is None else min(plan.duration, _exact(end_seconds))

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,7 +21,16 @@ from tqdm.auto import tqdm
 from videolib.database import FrameStore
 from videolib.decoding import available_cores
 from videolib.downloads import fetch_video, hide_secrets
-from videolib.frames import Frame, SamplePlan, Sampling, Video, plan_samples, probe_video, sample_frames
+from videolib.frames import (
+    Frame,
+    SamplePlan,
+    Sampling,
+    Video,
+    describe,
+    plan_samples,
+    read_plan,
+    sample_frames,
+)
 from videolib.images import ImageSource, RGBArray, encode_jpeg, make_thumbnail, resize
 
 if TYPE_CHECKING:
@@ -103,13 +112,13 @@ def ingest(
         If the store holds another model's embeddings, or this video's frames chosen otherwise, or if its
         database is of SingleStore's free shared tier and has no room.
     """
-    path = fetch_video(source, progress=progress)
-    video = replace(probe_video(path), source=hide_secrets(os.fspath(source)))
+    plan = read_plan(fetch_video(source, progress=progress))
+    video = describe(plan, hide_secrets(os.fspath(source)))
     stored = store.list_videos().set_index("video_id")
     is_complete = stored["complete"].get(video.video_id, False)
     samples = None
     if not is_complete:
-        samples = plan_samples(path, every_seconds=every_seconds, sampling=sampling)
+        samples = plan_samples(plan, every_seconds=every_seconds, sampling=sampling)
     store.write_video(
         video,
         model=encoder.model,
@@ -170,8 +179,9 @@ def preflight(
         )
     path = fetch_video(source)
     started = time.perf_counter()
-    video = probe_video(path)
-    samples = plan_samples(path, every_seconds=every_seconds, sampling=sampling)
+    plan = read_plan(path)
+    video = describe(plan, os.fspath(path))
+    samples = plan_samples(plan, every_seconds=every_seconds, sampling=sampling)
     planned = time.perf_counter() - started
     few = samples.middle(PREFLIGHT_SAMPLES)
     seconds = []

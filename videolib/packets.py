@@ -57,7 +57,8 @@ class Plan:
     holes: np.ndarray  # (packets,) bool, True where packets before this one are missing from the file
     counted: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
     in_fields: bool  # a frame may take two packets, one for each field
-    picture_bytes: int  # of a picture as RGB
+    width: int  # as displayed, of the first frame
+    height: int
     start: int  # of the first shown frame
     read_end: int  # what is on screen is known before this time
     end: int  # when the last frame goes, by the file's own word where the file was cut
@@ -65,6 +66,10 @@ class Plan:
     @property
     def duration(self) -> Fraction:
         return (self.end - self.start) * self.table.time_base
+
+    @property
+    def picture_bytes(self) -> int:
+        return self.width * self.height * 3
 
     @property
     def frames_per_second(self) -> float:
@@ -268,8 +273,8 @@ def _find_holes(table: PacketTable, times: np.ndarray) -> np.ndarray:
     return holes
 
 
-def make_plan(table: PacketTable, first: VideoFrame) -> Plan:
-    """Lay the packets out in time; `first` is the first picture that the decoder gives."""
+def make_plan(table: PacketTable, first: VideoFrame, *, width: int, height: int) -> Plan:
+    """Lay the packets out in time; `first` is the first picture that the decoder gives, and displayed so large."""
     # AVI and raw streams store no presentation timestamps: what stands there is guessed from the order
     guessed = table.format_name == "avi" and table.reorders
     counted = guessed or table.times.count(None) > len(table.times) // 2
@@ -317,7 +322,8 @@ def make_plan(table: PacketTable, first: VideoFrame) -> Plan:
         holes=holes,
         counted=counted,
         in_fields=table.codec == "h264" and bool(first.interlaced_frame),
-        picture_bytes=first.width * first.height * 3,
+        width=width,
+        height=height,
         start=start,
         read_end=read_end,
         end=end,
