@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.conftest import make_frames, make_video
-from videolib import FrameStore, StoreError, match_frames, normalize
+from videolib import FrameStore, StoreError, database, match_frames, normalize
 
 DIMENSION = 32
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
@@ -351,6 +353,31 @@ def test_batches_go_to_the_log_and_a_complete_video_is_in_the_one_file(duckdb_st
     assert (
         len(FrameStore((tmp_path / "store.duckdb").rename(tmp_path / "moved.duckdb")).read_frames("v1")) == 20
     )
+
+
+def bytes_read() -> int:
+    """Of this process, from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="no count of the bytes read")
+def test_only_the_pictures_that_are_asked_for_are_read(duckdb_store, monkeypatch):
+    rows = random_rows(2000)
+    frames = fill(duckdb_store, "v1", rows)
+    duckdb_store.write_frames(frames.assign(frame_data=[bytes([n % 256]) * 20_000 for n in range(2000)]))
+    duckdb_store.mark_complete("v1")
+    index = duckdb_store.load_index()
+    monkeypatch.setattr(database, "BATCH_SIZE", 10)
+    query = normalize(rows[700])
+    ways = {
+        "search": lambda: duckdb_store.search(query),
+        "index": lambda: index.search(query),
+        "batches": lambda: next(duckdb_store.read_batches("v1")),
+    }
+    for name, read in ways.items():
+        before = bytes_read()
+        assert len(read()) in (5, 10)
+        assert bytes_read() - before < 10e6, name  # of 40 MB
 
 
 def test_the_tables_are_plain_sql(duckdb_store, tmp_path):

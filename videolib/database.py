@@ -23,14 +23,15 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     delete,
     func,
     inspect,
     literal,
     make_url,
+    or_,
     select,
     text,
-    union_all,
     update,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -447,7 +448,7 @@ class FrameStore:
                 .order_by(_frames.c.frame_number)
                 .limit(size)
             )
-            return read(connection, statement)
+            return read(connection, dialects.rows_first(connection.dialect, statement))
 
     @_retried
     def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
@@ -690,10 +691,9 @@ def _select_pictures(connection: Connection, keys: pd.DataFrame) -> pd.DataFrame
     """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
     if keys.empty:
         return keys[["video_id", "frame_number"]].assign(frame_data=None)
-    by_video = [  # a part for each video lets DuckDB skip the pictures between them
-        select(_frames.c.video_id, _frames.c.frame_number, _frames.c.frame_data).where(
-            _frames.c.video_id == video_id, _frames.c.frame_number.in_(numbers.tolist())
-        )
+    wanted = [
+        and_(_frames.c.video_id == video_id, _frames.c.frame_number.in_(numbers.tolist()))
         for video_id, numbers in keys.groupby("video_id")["frame_number"]
     ]
-    return read(connection, by_video[0] if len(by_video) == 1 else union_all(*by_video))
+    pictures = select(_frames.c.video_id, _frames.c.frame_number, _frames.c.frame_data).where(or_(*wanted))
+    return read(connection, dialects.rows_first(connection.dialect, pictures))

@@ -17,17 +17,20 @@ import pandas as pd
 from singlestoredb.exceptions import OperationalError
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
     Double,
     Engine,
     Executable,
     LargeBinary,
+    Select,
     Table,
     TextClause,
     cast,
     column,
     create_engine,
     event,
+    literal_column,
     select,
     table,
     text,
@@ -138,6 +141,17 @@ def best_first(dialect: Dialect, name: str, *, index_k: int | None) -> TextClaus
         return text(f"{name} DESC")
     hint = "USE INDEX ()" if index_k is None else f"SEARCH_OPTIONS '{json.dumps({'k': index_k})}'"
     return text(f"{name} {hint} DESC")
+
+
+def rows_first(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
+    """Let DuckDB find the rows of a statement before it reads their columns.
+
+    Only comparisons with one value keep it from reading all pictures; IN, ORDER BY and LIMIT do not.
+    """
+    if dialect.name != "duckdb":
+        return statement
+    rowid: ColumnElement[int] = literal_column("rowid")
+    return statement.where(rowid.in_(statement.with_only_columns(rowid).correlate(None)))
 
 
 def vector_index_options(kind: str, options: Mapping[str, int], dimension: int) -> str:
