@@ -78,14 +78,20 @@ def _embed_patches(visual: clip.model.VisionTransformer, image: torch.Tensor) ->
 
 def _run_blocks(transformer: clip.model.Transformer, x: torch.Tensor, *, causal: bool) -> torch.Tensor:
     n, length, width = x.shape
+    x = x.reshape(n * length, width)
+    # The two largest tensors, once for all blocks: to get their memory anew takes longer than to fill it.
+    qkv = x.new_empty(n * length, 3 * width)
+    hidden = x.new_empty(n * length, transformer.resblocks[0].mlp.c_fc.out_features)
     for block in transformer.resblocks:
-        attn = block.attn
-        qkv = functional.linear(_norm(block.ln_1, x), attn.in_proj_weight, attn.in_proj_bias)
+        attn, fc = block.attn, block.mlp.c_fc
+        torch.addmm(attn.in_proj_bias, _norm(block.ln_1, x), attn.in_proj_weight.T, out=qkv)
         q, k, v = qkv.view(n, length, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)  # (n, heads, length, -1)
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        x = x + attn.out_proj(attended.transpose(1, 2).reshape(n, length, width))
-        x = x + block.mlp(_norm(block.ln_2, x))
-    return x
+        x = x + attn.out_proj(attended.transpose(1, 2).reshape(n * length, width))
+        torch.addmm(fc.bias, _norm(block.ln_2, x), fc.weight.T, out=hidden)
+        functional.silu(hidden.mul_(1.702), inplace=True).div_(1.702)  # QuickGELU: y * sigmoid(1.702 y)
+        x = x + block.mlp.c_proj(hidden)
+    return x.view(n, length, width)
 
 
 def _norm(layer: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
