@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import nbformat
 import pandas as pd
 import papermill
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 from videolib.demo import sample_scenes
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 OUTPUT = ROOT / "build"
+# Over TCP each kernel warns that others on the machine can listen; Windows knows nothing else.
+KERNEL = Config(KernelManager={"transport": "ipc" if os.name == "posix" else "tcp"})
 
 
 def tables(notebook: nbformat.NotebookNode) -> list[pd.DataFrame]:
@@ -37,7 +41,9 @@ def main() -> None:
     for source in NOTEBOOKS:
         started = time.monotonic()
         target = OUTPUT / source.name
-        papermill.execute_notebook(source, target, cwd=OUTPUT, progress_bar=False, kernel_name="python3")
+        papermill.execute_notebook(
+            source, target, cwd=OUTPUT, progress_bar=False, kernel_name="python3", config=KERNEL
+        )
         notebook = nbformat.read(target, as_version=4)
         html, _ = HTMLExporter().from_notebook_node(notebook)
         target.with_suffix(".html").write_text(html, encoding="utf-8")
