@@ -15,7 +15,7 @@ from clip.model import CLIP, convert_weights
 from PIL import Image
 
 from tests.file_server import Reply, file_server
-from videolib import ClipEncoder, Encoder, Frame, ModelError, extract_frames, normalize
+from videolib import ClipEncoder, Encoder, Frame, ModelError, encoding, extract_frames, normalize
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 
 
@@ -168,6 +168,16 @@ def test_bfloat16_is_taken_where_the_cpu_has_it_only(monkeypatch):
         assert ClipEncoder("demo", device="cpu").precision == precision
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
     assert ClipEncoder("demo", device="cpu").precision == "float32"
+
+
+def test_torch_takes_no_more_threads_than_the_container_has_cores(monkeypatch):
+    before = torch.get_num_threads()
+    for cores, expected in ((before + 1, before), (1, 1)):
+        monkeypatch.setattr(encoding, "available_cores", lambda cores=cores: cores)
+        ClipEncoder("demo", device="cpu")
+        found = torch.get_num_threads()
+        torch.set_num_threads(before)
+        assert found == expected
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])

@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from videolib.clip_model import clip, embed_pixels, embed_tokens, load_clip
+from videolib.decoding import available_cores
 from videolib.demo import DEMO_MODEL_PATH
 from videolib.downloads import clip_weights_path
 from videolib.errors import ModelError
@@ -60,7 +61,8 @@ class ClipEncoder:
         A name in `clip.available_models()`, such as "ViT-B/32"; the path of a checkpoint; or "demo", the
         small model that comes with videolib and knows only drawn scenes.
     device
-        "auto" takes a CUDA GPU, else Apple's MPS, else the CPU; or any name that torch knows.
+        "auto" takes a CUDA GPU, else Apple's MPS, else the CPU; or any name that torch knows. On a CPU torch gets
+        no more threads than this process has cores, for all that it does.
     batch_size
         How many images or texts go through the model at once.
     precision
@@ -95,6 +97,8 @@ class ClipEncoder:
             raise ValueError(f"preprocess must be one of {get_args(Preprocess)}, got {preprocess!r}")
         self.batch_size = batch_size
         self.device = _pick_device(device)
+        if self.device.type == "cpu":  # in a container torch counts the cores of the whole machine
+            torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
         self.precision = _pick_precision(self.device) if precision == "auto" else precision
         path = DEMO_MODEL_PATH if model == "demo" else clip_weights_path(os.fspath(model))
         self.model = _model_name(path)
