@@ -223,7 +223,8 @@ class FrameStore:
             if stored not in (None, (model, dimension)):
                 raise StoreError(
                     f"model must be {_describe(stored)}, whose embeddings this store holds, got "
-                    f"{_describe((model, dimension))}: use another store for another model"
+                    f"{_describe((model, dimension))}: use another store for another model, or call delete_video "
+                    "for every video here first"
                 )
             if stored is None:
                 _create_tables(connection, dimension)
