@@ -34,10 +34,8 @@ T = TypeVar("T")
 _GROUP_PACKETS = 1000  # a longer group would keep one core busy for many seconds before its first picture
 _GROUP_BYTES = 100 << 20  # of the packets and the pictures that a group may hold
 _CGROUP = Path("/sys/fs/cgroup")
-_QUOTAS = (
-    ("cpu.max",),
-    ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
-)  # quota, period; in version 2 and 1
+# The files that hold quota and period, in version 2 and 1.
+_QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 
 def available_cores() -> int:

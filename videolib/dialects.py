@@ -146,7 +146,8 @@ def best_first(dialect: Dialect, name: str, *, index_k: int | None) -> TextClaus
 def rows_first(dialect: Dialect, statement: Select[Any]) -> Select[Any]:
     """Let DuckDB find the rows of a statement before it reads their columns.
 
-    Only comparisons with one value keep it from reading all pictures; IN, ORDER BY and LIMIT do not.
+    Only comparisons with one value keep it from reading all pictures; IN, ORDER BY and LIMIT do not. Five of
+    100,000 pictures took 20 ms so, and 800 ms otherwise.
     """
     if dialect.name != "duckdb":
         return statement
