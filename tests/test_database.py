@@ -363,8 +363,9 @@ def bytes_read() -> int:
 @pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="no count of the bytes read")
 def test_only_the_pictures_that_are_asked_for_are_read(duckdb_store, monkeypatch):
     rows = random_rows(2000)
-    frames = fill(duckdb_store, "v1", rows)
-    duckdb_store.write_frames(frames.assign(frame_data=[bytes([n % 256]) * 20_000 for n in range(2000)]))
+    duckdb_store.write_video(make_video("v1"), **MODEL)
+    pictures = [bytes([n % 256]) * 20_000 for n in range(2000)]
+    duckdb_store.write_frames(make_frames("v1", rows).assign(frame_data=pictures))
     duckdb_store.mark_complete("v1")
     index = duckdb_store.load_index()
     monkeypatch.setattr(database, "BATCH_SIZE", 10)
