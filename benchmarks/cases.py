@@ -250,7 +250,7 @@ def encode_article(checkpoint: str, count: str) -> Figures:
 
 
 def _normalized(pictures: list[np.ndarray]) -> np.ndarray:
-    from videolib.clip_model import MEAN, STD
+    from videolib.encoding.towers import MEAN, STD
 
     pixels = (np.stack(pictures) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # (n, 3, 224, 224)

@@ -308,7 +308,7 @@ def describe_machine() -> list[str]:
     """CPU, cores, bfloat16 or not; versions."""
     import torch
 
-    from videolib.decoding import available_cores
+    from videolib.cores import available_cores
 
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

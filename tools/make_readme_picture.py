@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from videolib import ClipEncoder, FrameStore, ingest, plot_frames, plot_timeline, text_query
+from videolib import ClipEncoder, FrameStore, ingest, open_image, plot_frames, plot_timeline, text_query
 from videolib.demo import SAMPLE_VIDEO_PATH
-from videolib.images import open_image
 
 QUERY = "a red car in the city"
 TARGET = Path(__file__).parents[1] / "docs" / "search.png"

@@ -1,4 +1,4 @@
-"""A URL becomes a checked local file: a video, or the weights of a CLIP model."""
+"""A URL becomes a checked local file."""
 
 import hashlib
 import os
@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 from filelock import FileLock
-from tqdm.auto import tqdm
 
-from videolib.errors import DownloadError, ModelError
+from videolib.addresses import hide_secrets, is_address
+from videolib.errors import DownloadError
+from videolib.progress import tqdm
 
 _MAX_BYTES = 4 * 1024**3
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_SECONDS = 10.0
 _RETRY_AFTER_SECONDS = (0.3, 1.0, 3.0, None)
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def download_file(
@@ -82,7 +82,7 @@ def download_file(
                     ) from None  # the traceback of `error` would show the address with its secrets
                 time.sleep(wait_seconds)
         note.unlink(missing_ok=True)
-        if sha256 is not None and (actual := _sha256(part)) != sha256.lower():
+        if sha256 is not None and (actual := file_sha256(part)) != sha256.lower():
             part.unlink()
             raise DownloadError(
                 f"download of {hide_secrets(url)} must have the SHA-256 {sha256}, got {actual}; try again, "
@@ -120,7 +120,7 @@ def download_video(
         directory = os.environ.get("VIDEOLIB_CACHE_DIR") or "~/.cache/videolib/videos"
     path = Path(directory).expanduser() / _video_name(url)
     download_file(url, path, max_bytes=max_bytes, timeout_seconds=timeout_seconds, progress=progress)
-    head = _head(path)
+    head = read_head(path)
     if not re.search(rb"[\x00-\x08\x0e-\x1f]", head):  # a video has such bytes at its start, a text never
         path.unlink(missing_ok=True)
         raise DownloadError(
@@ -133,57 +133,19 @@ def download_video(
 def fetch_video(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
     """Give the local file of a video: a path as it is, an http(s) URL by way of `download_video`."""
     text = os.fspath(source)
-    return download_video(text, progress=progress) if "://" in text else Path(text)
+    return download_video(text, progress=progress) if is_address(text) else Path(text)
 
 
-def clip_weights_path(model: str | os.PathLike[str], *, progress: bool = True) -> Path:
-    """The checkpoint file of a CLIP model: as given, else found, else downloaded.
-
-    A name is looked for in the environment's `VIDEOLIB_MODEL_DIR` if set, then in `~/.cache/clip`, and
-    downloaded into the first of these; the file's SHA-256 is checked each time, which takes below a second.
-
-    Parameters
-    ----------
-    model
-        A path to a checkpoint, or a name in `clip.available_models()`.
-
-    Raises
-    ------
-    ValueError
-        `model` is neither a file nor a known name.
-    ModelError
-        The weights cannot be had, or the file found is a Git LFS pointer or has another digest.
-    """
-    if Path(model).is_file():
-        return _checked_weights(Path(model), None)
-    from clip.clip import _MODELS  # here, because it imports torch
-
-    if model not in _MODELS:
-        raise ValueError(
-            f"model must be a checkpoint file or one of {sorted(_MODELS)}, got {os.fspath(model)!r}"
-        )
-    url = _MODELS[model]
-    sha256, name = url.split("/")[-2:]
-    given = os.environ.get("VIDEOLIB_MODEL_DIR")
-    paths = [Path(directory).expanduser() / name for directory in (given, "~/.cache/clip") if directory]
-    for path in paths:
-        if path.is_file():
-            return _checked_weights(path, sha256)
-    try:
-        return download_file(url, paths[0], sha256=sha256, progress=progress)
-    except DownloadError as error:
-        places = " nor in ".join(str(path.parent) for path in paths)
-        raise ModelError(
-            f"model {model!r} needs {name} with the SHA-256 {sha256}, which is not in {places}: {error}"
-        ) from error
+def read_head(path: Path) -> bytes:
+    """Read the first 512 bytes of a file, which tell its kind."""
+    with open(path, "rb") as file:
+        return file.read(512)
 
 
-def hide_secrets(url: str) -> str:
-    """Cut user, password, query and fragment off a URL, for messages and the store; a path stays as it is."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+def file_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch(
@@ -254,28 +216,5 @@ def _video_name(url: str) -> str:
     return f"{name.stem[:40] or 'video'}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix[:10]}"
 
 
-def _checked_weights(path: Path, sha256: str | None) -> Path:
-    if _head(path).startswith(_LFS_POINTER):
-        raise ModelError(
-            f"{path} is a Git LFS pointer, not the weights themselves; run `git lfs pull` where it lies"
-        )
-    if sha256 is not None and (actual := _sha256(path)) != sha256:
-        raise ModelError(
-            f"{path} must have the SHA-256 {sha256}, got {actual}; delete it to download it again, "
-            "or give its path as the model if it is another model"
-        )
-    return path
-
-
 def _is_there(path: Path, sha256: str | None) -> bool:
-    return path.is_file() and (sha256 is None or _sha256(path) == sha256.lower())
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(512)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.is_file() and (sha256 is None or file_sha256(path) == sha256.lower())

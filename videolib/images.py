@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from videolib.frames import Frame
+from videolib.types import Frame, RGBArray
 
-RGBArray: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
 
 

@@ -6,8 +6,10 @@ The checkpoint knows drawn scenes of a dozen objects and nothing else; README.md
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["DEMO_MODEL_PATH", "SAMPLE_VIDEO_PATH", "sample_scenes"]
 
@@ -23,4 +25,6 @@ def sample_scenes() -> pd.DataFrame:
     Columns: start_seconds, end_seconds (not included), object, colour, setting, second_object and second_colour
     (empty where there is none), caption.
     """
+    import pandas as pd  # the paths alone need no table
+
     return pd.read_csv(_FOLDER / "sample_scenes.csv", keep_default_na=False)

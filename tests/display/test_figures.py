@@ -1,0 +1,127 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import make_video
+from videolib import plot_frames, plot_timeline
+from videolib.display.figures import format_seconds
+from videolib.images import decode_jpeg, encode_jpeg
+
+
+def make_matches(count: int, sizes=((90, 160),)) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rank": range(1, count + 1),
+            "video_id": "v1",
+            "frame_number": range(10, count + 10),
+            "timestamp_seconds": [number * 7.5 for number in range(count)],
+            "similarity": [0.9 - number / 100 for number in range(count)],
+            "frame_data": [
+                encode_jpeg(np.full((*sizes[number % len(sizes)], 3), (200, 40, 30), dtype=np.uint8))
+                for number in range(count)
+            ],
+        }
+    )
+
+
+def pixels(figure) -> np.ndarray:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=60)
+    return decode_jpeg(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.99, "0:59"), (60, "1:00"), (754.3, "12:34"), (3600, "1:00:00"), (36061, "10:01:01")],
+)
+def test_times_are_minutes_and_seconds(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_each_match_has_a_picture_and_its_labels(count):
+    figure = plot_frames(make_matches(count))
+    shown = [axis for axis in figure.axes if axis.images]
+    assert len(shown) == count
+    last = count - 1
+    labels = f"frame {last + 10} · {format_seconds(last * 7.5)}\nsimilarity {0.9 - last / 100:.3f}"
+    assert shown[-1].get_title() == labels
+
+
+def test_no_two_labels_overlap():
+    figure = plot_frames(make_matches(7), title="a query")
+    figure.draw_without_rendering()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes if axis.images]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_portrait_and_landscape_keep_their_shapes():
+    figure = plot_frames(make_matches(4, sizes=((90, 160), (160, 90))))
+    figure.draw_without_rendering()
+    shapes = [axis.get_window_extent() for axis in figure.axes]
+    ratios = [box.width / box.height for box in shapes]
+    np.testing.assert_allclose(ratios, [16 / 9, 9 / 16] * 2, rtol=0.02)
+
+
+def test_red_stays_red():
+    picture = pixels(plot_frames(make_matches(1)))
+    red = (picture.astype(int) - (200, 40, 30)).__abs__().max(axis=2) < 12
+    assert red.mean() > 0.3
+
+
+def test_frames_without_similarity_are_shown_too():
+    figure = plot_frames(make_matches(2).drop(columns="similarity"))
+    assert figure.axes[0].get_title() == "frame 10 · 0:00"
+
+
+@pytest.mark.parametrize("plot", [plot_frames, lambda matches: plot_timeline(make_video(), matches)])
+def test_the_figure_is_closed_and_readable_on_any_background(plot):
+    figure = plot(make_matches(3))
+    assert plt.get_fignums() == []
+    assert (pixels(figure)[0, 0] == 255).all()  # its own white, also in a dark theme
+
+
+def test_the_timeline_marks_the_best_and_pictures_each_peak_once():
+    seconds = np.arange(100.0)
+    values = np.exp(-((seconds - 20) ** 2) / 8) + 0.8 * np.exp(-((seconds - 70) ** 2) / 8)
+    rows = make_matches(100).assign(timestamp_seconds=seconds, similarity=values)
+    figure = plot_timeline(make_video(), rows.sample(frac=1, random_state=0), k=8)
+    axis = figure.axes[0]
+    marked = axis.collections[0].get_offsets()[:, 0]
+    assert sorted(marked) == [18, 19, 20, 21, 22, 69, 70, 71]
+    assert [artist.xy[0] for artist in axis.artists] == [20, 70]
+    assert axis.lines[0].get_xdata().tolist() == seconds.tolist()
+    assert axis.get_xlim() == (0, 100)
+
+
+def test_thumbnails_at_the_ends_stay_inside():
+    rows = make_matches(2).assign(timestamp_seconds=[0.0, 99.0])
+    figure = plot_timeline(make_video(), rows)
+    figure.draw_without_rendering()
+    inside = figure.axes[0].get_window_extent()
+    for artist in figure.axes[0].artists:
+        box = artist.offsetbox.get_window_extent()
+        assert inside.x0 - 1 <= box.x0
+        assert box.x1 <= inside.x1 + 1
+        assert box.y1 <= inside.y1 + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.iloc[:0], "at least one row, got none"),
+        (lambda rows: rows.drop(columns="frame_data"), "missing: frame_data"),
+    ],
+)
+@pytest.mark.parametrize("plot", [plot_frames, lambda rows: plot_timeline(make_video(), rows)])
+def test_wrong_tables_are_refused(plot, change, message):
+    with pytest.raises(ValueError, match=message):
+        plot(change(make_matches(2)))
+
+
+def test_no_columns_are_refused():
+    with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
+        plot_frames(make_matches(1), columns=0)

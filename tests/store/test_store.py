@@ -1,0 +1,399 @@
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from tests.conftest import make_frames, make_video
+from videolib import FrameStore, StoreError, match_frames, normalize
+from videolib.store import reading
+
+DIMENSION = 32
+MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
+
+
+@pytest.fixture(params=["duckdb", pytest.param("singlestore", marks=pytest.mark.singlestore)])
+def store_url(request, tmp_path) -> str:
+    """An empty database of either kind."""
+    if request.param == "duckdb":
+        return f"duckdb:///{tmp_path}/store.duckdb"
+    return request.getfixturevalue("singlestore_url")
+
+
+@pytest.fixture
+def store(store_url) -> FrameStore:
+    return FrameStore(store_url)
+
+
+@pytest.fixture
+def duckdb_store(tmp_path) -> FrameStore:
+    return FrameStore(tmp_path / "store.duckdb")
+
+
+def random_rows(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+
+
+def fill(store: FrameStore, video_id: str, rows: np.ndarray) -> pd.DataFrame:
+    frames = make_frames(video_id, rows)
+    store.write_video(make_video(video_id), **MODEL)
+    store.write_frames(frames)
+    return frames
+
+
+def test_frames_come_back_as_they_were_written(store):
+    frames = fill(store, "v1", random_rows(20))
+    back = store.read_frames("v1")
+    assert back.drop(columns="embedding_data").equals(frames.drop(columns="embedding_data"))
+    np.testing.assert_array_equal(np.stack(back["embedding_data"]), np.stack(frames["embedding_data"]))
+    assert back["embedding_data"][0].dtype == np.float32
+
+
+def test_a_store_is_still_there_when_opened_again(tmp_path):
+    fill(FrameStore(tmp_path / "kept.duckdb"), "v1", random_rows(3))
+    assert len(FrameStore(f"duckdb:///{tmp_path}/kept.duckdb").read_frames("v1")) == 3
+
+
+def test_a_store_in_memory_keeps_its_rows():
+    store = FrameStore("duckdb:///:memory:")
+    fill(store, "v1", random_rows(3))
+    assert len(store.search(np.ones(DIMENSION))) == 3
+
+
+def test_writing_again_changes_nothing(store):
+    frames = fill(store, "v1", random_rows(10))
+    fill(store, "v1", random_rows(10))
+    assert len(store.read_frames("v1")) == len(frames)
+
+
+def test_writing_a_frame_again_replaces_it(store):
+    fill(store, "v1", random_rows(3))
+    frames = make_frames("v1", random_rows(3, seed=9)).iloc[1:2].assign(frame_data=b"new")
+    store.write_frames(frames)
+    back = store.read_frames("v1")
+    assert back["frame_data"].tolist() == [b"v1 1", b"new", b"v1 3"]
+    np.testing.assert_array_equal(back["embedding_data"][1], frames["embedding_data"].iloc[0])
+
+
+def test_a_failed_write_leaves_nothing(store):
+    store.write_video(make_video(), **MODEL)
+    frames = make_frames("v1", random_rows(3))
+    frames.loc[2, "frame_data"] = None
+    with pytest.raises(IntegrityError, match=r"NOT NULL|cannot be null"):
+        store.write_frames(frames)
+    assert store.read_frames("v1").empty
+
+
+@pytest.mark.parametrize("k", [0, 1, 5, 300, 1000])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_database_and_numpy_find_the_same(store, k, tied):
+    rows = random_rows(300)
+    if tied:
+        rows = rows[np.arange(300) % 7]
+    frames = pd.concat([fill(store, "v2", rows[:150]), fill(store, "v1", rows[150:])])
+    frames = frames.sort_values(["video_id", "frame_number"])
+    query = normalize(random_rows(1, seed=5)[0])
+    found = store.search(query, k)
+    expected = match_frames(query, frames, k)
+    assert found.columns.tolist() == expected.columns.tolist()
+    for name in ("rank", "video_id", "frame_number", "timestamp_seconds", "frame_data"):
+        assert found[name].tolist() == expected[name].tolist(), name
+    np.testing.assert_allclose(found["similarity"], expected["similarity"], atol=1e-6)
+    numbers = ["rank", "frame_number", "timestamp_seconds", "similarity"]
+    assert found[numbers].dtypes.equals(expected[numbers].dtypes)
+
+
+def test_search_within_a_video_and_a_time_range(store):
+    fill(store, "v1", random_rows(10))
+    fill(store, "v2", random_rows(10))
+    found = store.search(random_rows(1)[0], 50, video_id="v2", start_seconds=3, end_seconds=6)
+    assert found["video_id"].unique().tolist() == ["v2"]
+    assert sorted(found["timestamp_seconds"]) == [3, 4, 5]
+    assert found["rank"].tolist() == [1, 2, 3]
+
+
+def test_a_query_need_not_have_unit_length(store):
+    fill(store, "v1", np.eye(DIMENSION))
+    assert store.search(np.full(DIMENSION, 0.5), 1)["similarity"].tolist() == [0.5]
+
+
+def test_an_empty_store_finds_nothing(store):
+    found = store.search(np.ones(DIMENSION))
+    assert found.empty
+    assert "similarity" in found
+    assert store.list_videos().empty
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "message"),
+    [
+        (np.ones(DIMENSION + 1), 5, f"'tiny'.*dimension {DIMENSION}.*got dimension {DIMENSION + 1}"),
+        (np.ones((1, DIMENSION)), 5, "one embedding"),
+        (np.full(DIMENSION, np.nan), 5, "finite"),
+        (np.ones(DIMENSION), -1, "k must be 0 or more, got -1"),
+    ],
+)
+def test_search_refuses(store, query, k, message):
+    fill(store, "v1", random_rows(2))
+    with pytest.raises(ValueError, match=message):
+        store.search(query, k)
+
+
+def test_search_without_exactness_finds_the_same_in_the_same_order_where_nothing_is_missed(store):
+    rows = random_rows(40)[np.arange(40) % 7]
+    fill(store, "v2", rows[:20])
+    fill(store, "v1", rows[20:])
+    query = random_rows(1, seed=5)[0]
+    pd.testing.assert_frame_equal(store.search(query, 50, exact=False), store.search(query, 50))
+
+
+def test_batches_are_the_frames_in_order(store):
+    frames = fill(store, "v1", random_rows(25))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("videolib.store.reading.BATCH_SIZE", 10)
+        batches = list(store.read_batches("v1", after=3))
+    assert [len(batch) for batch in batches] == [10, 10, 2]
+    back = pd.concat(batches, ignore_index=True)
+    pd.testing.assert_frame_equal(back, store.read_frames("v1").iloc[3:].reset_index(drop=True))
+    assert back["frame_data"].tolist() == frames["frame_data"].tolist()[3:]
+
+
+def test_room_is_estimated_from_what_is_stored(store):
+    assert store.check_room(1000) == 12_000_000
+    fill(store, "v1", random_rows(3))
+    assert store.check_room(1000) == 1000 * (len(b"v1 1") + 4 * DIMENSION)
+
+
+def test_another_model_is_refused(store):
+    store.write_video(make_video("v1"), **MODEL)
+    with pytest.raises(StoreError, match=r"model must be 'tiny' \(dimension 32\).*got 'big'.*another store"):
+        store.write_video(make_video("v2"), **MODEL | {"model": "big"})
+
+
+def test_another_interval_for_the_same_video_is_refused(store):
+    store.write_video(make_video("v1"), **MODEL)
+    store.write_video(make_video("v2"), **MODEL | {"every_seconds": 0.5})
+    with pytest.raises(StoreError, match=r"every_seconds must be 1.0, .*got 0.5.*delete_video\('v1'\)"):
+        store.write_video(make_video("v1"), **MODEL | {"every_seconds": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda frames: frames.drop(columns="frame_data"), ValueError, "missing: frame_data"),
+        (lambda frames: frames.assign(video_id="v9"), StoreError, "got 'v9'"),
+        (lambda frames: frames.assign(embedding_data=[np.ones(3)] * 2), ValueError, "fit the store's model"),
+        (lambda frames: frames.assign(embedding_data=[np.ones(DIMENSION)] * 2), ValueError, "unit length"),
+        (
+            lambda frames: frames.assign(embedding_data=[np.full(DIMENSION, np.nan)] * 2),
+            ValueError,
+            "unit length",
+        ),
+    ],
+)
+def test_wrong_frames_are_refused(store, change, error, message):
+    store.write_video(make_video("v1"), **MODEL)
+    with pytest.raises(error, match=message):
+        store.write_frames(change(make_frames("v1", random_rows(2))))
+    assert store.read_frames("v1").empty
+
+
+def test_videos_are_listed_with_their_frames(store):
+    fill(store, "v2", random_rows(4))
+    store.write_video(make_video("v1"), **MODEL)
+    store.mark_complete("v2")
+    videos = store.list_videos().set_index("video_id")
+    assert videos["frame_count"].to_dict() == {"v1": 0, "v2": 4}
+    assert videos["last_frame_number"].to_dict() == {"v1": 0, "v2": 4}
+    assert videos["complete"].to_dict() == {"v1": False, "v2": True}
+
+
+def test_a_moved_file_gets_its_new_source(store):
+    fill(store, "v1", random_rows(2))
+    store.write_video(make_video("v1", source="elsewhere.mp4", title="new"), **MODEL)
+    videos = store.list_videos()
+    assert videos[["source", "title", "frame_count"]].values.tolist() == [["elsewhere.mp4", "new", 2]]
+
+
+def test_a_table_of_another_origin_is_left_alone(store):
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE frames (frame_number INT NOT NULL)")
+    with pytest.raises(StoreError, match="'frames' of another origin"):
+        store.write_video(make_video("v1"), **MODEL)
+
+
+def test_delete_takes_the_video_and_its_frames_only(store):
+    fill(store, "v1", random_rows(4))
+    fill(store, "v2", random_rows(4))
+    store.delete_video("v1")
+    assert store.list_videos()["video_id"].tolist() == ["v2"]
+    assert len(store.search(np.ones(DIMENSION), 99)) == 4
+
+
+def test_a_store_that_was_emptied_takes_another_model(store):
+    fill(store, "v1", random_rows(4))
+    store.delete_video("v1")
+    other = normalize(np.ones((1, 8)))
+    store.write_video(make_video("v1"), model="other", dimension=8, every_seconds=1.0)
+    store.write_frames(make_frames("v1", other))
+    assert len(store.search(other[0])) == 1
+
+
+@pytest.mark.parametrize("method", ["read_frames", "delete_video", "mark_complete"])
+def test_an_unknown_video_is_an_error(store, method):
+    with pytest.raises(
+        StoreError, match=r"video_id must be of a video in the store, got 'v9': see list_videos"
+    ):
+        getattr(store, method)("v9")
+
+
+def test_duckdb_has_no_vector_index(duckdb_store):
+    for call in (duckdb_store.create_vector_index, duckdb_store.drop_vector_index):
+        with pytest.raises(StoreError, match="no vector index, which SingleStore alone keeps"):
+            call()
+
+
+def test_the_default_is_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SINGLESTOREDB_URL", raising=False)
+    assert FrameStore().list_videos().empty
+    assert (tmp_path / "videolib.duckdb").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "nonsense://x", "://"])
+def test_an_unknown_database_is_refused(url):
+    with pytest.raises(ValueError, match="url must be"):
+        FrameStore(url)
+
+
+def test_a_password_is_never_shown(tmp_path):
+    with pytest.raises(ValueError, match="got 'postgresql") as caught:
+        FrameStore("postgresql://user:secret-word@host/db")
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path):
+    path = tmp_path / "notes.duckdb"
+    path.write_text("this is not a database" * 1000)
+    with pytest.raises(StoreError, match=r"notes.duckdb.*cannot be opened"):
+        FrameStore(path).list_videos()
+
+
+HOLD_LOCK = (
+    "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.readline()"
+)
+
+
+def test_a_lock_is_waited_for_and_then_named(tmp_path):
+    path = tmp_path / "store.duckdb"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match=r"locked by another process for 0.2 s: close it there"):
+            FrameStore(path, retry_seconds=0.2).list_videos()
+        holder.communicate("\n")
+    assert FrameStore(path).list_videos().empty
+
+
+WRITE_BATCHES = textwrap.dedent("""
+    import sys
+    import numpy as np
+    from tests.conftest import make_frames, make_video
+    from videolib import FrameStore
+    store = FrameStore(sys.argv[1])
+    store.write_video(make_video("v1"), model="tiny", dimension=32, every_seconds=1.0)
+    frames = make_frames("v1", np.random.default_rng(0).normal(size=(200, 32)))
+    for first in range(0, 200, 10):
+        store.write_frames(frames.iloc[first : first + 10])
+    """)
+
+
+def test_one_process_writes_while_another_searches(store, store_url):
+    counts = []
+    with subprocess.Popen([sys.executable, "-c", WRITE_BATCHES, store_url]) as writer:
+        while writer.poll() is None:
+            counts.append(len(store.search(np.ones(DIMENSION), 1000)))
+    assert writer.returncode == 0
+    assert counts == sorted(counts)
+    assert all(count % 10 == 0 for count in counts)  # whole batches only
+    assert len(set(counts)) > 2  # it did search in between
+    assert len(store.read_frames("v1")) == 200
+
+
+def test_two_processes_write_the_same_video_at_once(store, store_url):
+    command = [sys.executable, "-c", WRITE_BATCHES, store_url]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        pass
+    assert (one.returncode, other.returncode) == (0, 0)
+    back = store.read_frames("v1")
+    assert back["frame_number"].tolist() == list(range(1, 201))
+    assert back["frame_data"].tolist() == make_frames("v1", np.ones((200, 2)))["frame_data"].tolist()
+
+
+def test_nothing_keeps_the_file_open(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(2))
+    script = "import duckdb, sys; print(len(duckdb.connect(sys.argv[1]).sql('FROM frames').fetchall()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "store.duckdb"], capture_output=True, text=True
+    )
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_batches_go_to_the_log_and_a_complete_video_is_in_the_one_file(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(20))
+    assert (tmp_path / "store.duckdb.wal").exists()  # else each batch would write the whole table anew
+    duckdb_store.mark_complete("v1")
+    assert not (tmp_path / "store.duckdb.wal").exists()
+    assert (
+        len(FrameStore((tmp_path / "store.duckdb").rename(tmp_path / "moved.duckdb")).read_frames("v1")) == 20
+    )
+
+
+def bytes_read() -> int:
+    """Of this process, from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="no count of the bytes read")
+def test_only_the_pictures_that_are_asked_for_are_read(duckdb_store, monkeypatch):
+    rows = random_rows(2000)
+    duckdb_store.write_video(make_video("v1"), **MODEL)
+    pictures = [bytes([n % 256]) * 20_000 for n in range(2000)]
+    duckdb_store.write_frames(make_frames("v1", rows).assign(frame_data=pictures))
+    duckdb_store.mark_complete("v1")
+    index = duckdb_store.load_index()
+    monkeypatch.setattr(reading, "BATCH_SIZE", 10)
+    query = normalize(rows[700])
+    ways = {
+        "search": lambda: duckdb_store.search(query),
+        "index": lambda: index.search(query),
+        "batches": lambda: next(duckdb_store.read_batches("v1")),
+    }
+    for name, read in ways.items():
+        before = bytes_read()
+        assert len(read()) in (5, 10)
+        assert bytes_read() - before < 10e6, name  # of 40 MB
+
+
+def test_the_tables_are_plain_sql(duckdb_store, tmp_path):
+    fill(duckdb_store, "v1", random_rows(2))
+    with duckdb.connect(str(tmp_path / "store.duckdb")) as connection:
+        types = dict(
+            connection.sql(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'frames'"
+            ).fetchall()
+        )
+    assert types == {
+        "video_id": "VARCHAR",
+        "frame_number": "INTEGER",
+        "timestamp_seconds": "DOUBLE",
+        "embedding_data": "FLOAT[32]",
+        "frame_data": "BLOB",
+    }

@@ -1,0 +1,3 @@
+from .figures import plot_frames as plot_frames
+from .figures import plot_timeline as plot_timeline
+from .player import play_clip as play_clip

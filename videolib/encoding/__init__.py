@@ -1,0 +1,5 @@
+"""How images and texts become unit vectors of one common space."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

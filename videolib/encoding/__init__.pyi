@@ -1,0 +1,2 @@
+from .clip import ClipEncoder as ClipEncoder
+from .protocol import Encoder as Encoder

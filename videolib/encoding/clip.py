@@ -1,0 +1,229 @@
+"""`ClipEncoder`: OpenAI's CLIP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from videolib.cores import available_cores
+from videolib.encoding.towers import clip, embed_pixels, embed_tokens, load_clip
+from videolib.encoding.weights import find_weights, model_name
+from videolib.images import ImageSource, open_image
+from videolib.search import normalize
+from videolib.types import FloatArray, Frame, RGBArray
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Preprocess = Literal["fast", "reference"]
+T = TypeVar("T")
+
+
+class ClipEncoder:
+    """OpenAI's CLIP (https://github.com/openai/CLIP, arXiv:2103.00020) as an `Encoder`.
+
+    Parameters
+    ----------
+    model
+        A name in `clip.available_models()`, such as "ViT-B/32"; the path of a checkpoint; or "demo", the
+        small model that comes with videolib and knows only drawn scenes.
+    device
+        "auto" takes a CUDA GPU, else Apple's MPS, else the CPU; or any name that torch knows. On a CPU torch gets
+        no more threads than this process has cores, for all that it does.
+    batch_size
+        How many images or texts go through the model at once.
+    precision
+        What the model computes in; embeddings are float32 always, and those of all precisions go together.
+        "auto" takes bfloat16 on a CPU that has it in hardware, float16 on a CUDA GPU, else float32.
+    preprocess
+        "fast" resizes as clip does, several times faster and at most two grey levels apart; "reference" is
+        clip's own preprocessing, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If the model's name or another argument is unknown, or batch_size is below 1.
+    ModelError
+        If the weights cannot be found, downloaded or read.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "ViT-B/32",
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        precision: Precision = "auto",
+        preprocess: Preprocess = "fast",
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
+        if preprocess not in get_args(Preprocess):
+            raise ValueError(f"preprocess must be one of {get_args(Preprocess)}, got {preprocess!r}")
+        self.batch_size = batch_size
+        self.device = _pick_device(device)
+        if self.device.type == "cpu":  # in a container torch counts the cores of the whole machine
+            torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
+        self.precision = _pick_precision(self.device) if precision == "auto" else precision
+        path = find_weights(model)
+        self.model = model_name(path)
+        self._clip = load_clip(path, self.device, getattr(torch, self.precision))
+        self.dimension = int(self._clip.text_projection.shape[1])
+        self._resolution = int(self._clip.visual.input_resolution)
+        self._resize = _resize_fast if preprocess == "fast" else _resize_as_clip
+
+    def __repr__(self) -> str:
+        return f"ClipEncoder({self.model!r}, device={str(self.device)!r}, dimension={self.dimension})"
+
+    def prepare(self, image: ImageSource) -> RGBArray:
+        """Shrink and crop an image to what the model sees of it, (r, r, 3) uint8 RGB, on one thread.
+
+        `encode_images` does so itself: call this to keep, of many images, no more than it needs. The embedding
+        of a prepared image is that of the image. Any thread may call it.
+
+        Raises
+        ------
+        ValueError
+            If it is not a picture.
+        """
+        pixels = _rgb_array(image)
+        size = self._resolution
+        return pixels if pixels.shape == (size, size, 3) else self._resize(pixels, size)
+
+    def encode_images(self, images: Iterable[ImageSource]) -> FloatArray:
+        """Embed images, batch by batch. Any thread may call it.
+
+        Parameters
+        ----------
+        images
+            RGB arrays (height, width, 3) uint8, PIL images, `Frame`s, paths, or bytes of image files; a
+            generator is consumed one batch at a time.
+
+        Returns
+        -------
+        (n, d) float32, unit rows, in the order given.
+
+        Raises
+        ------
+        ValueError
+            If `images` is one picture instead of several, or one of them is not a picture.
+        """
+        single = isinstance(images, str | bytes | os.PathLike | Image.Image | Frame)
+        if single or (isinstance(images, np.ndarray) and images.ndim < 4):
+            raise ValueError(
+                f"images must be several pictures, got one {type(images).__name__}: wrap it in a list"
+            )
+        return self._encode(
+            images,
+            lambda batch: torch.from_numpy(np.stack([self.prepare(image) for image in batch])),
+            partial(embed_pixels, self._clip),
+        )
+
+    def encode_texts(self, texts: Iterable[str], *, truncate: bool = False) -> FloatArray:
+        """Embed texts, batch by batch.
+
+        Parameters
+        ----------
+        texts
+            Each at most 75 tokens (77 with CLIP's start and end tokens); English works best.
+        truncate
+            Cut longer texts instead of refusing them.
+
+        Returns
+        -------
+        (n, d) float32, unit rows, in the order given.
+
+        Raises
+        ------
+        ValueError
+            If `texts` is one string, or a text is too long or not a string.
+        """
+        if isinstance(texts, str):
+            raise ValueError(f"texts must be several strings, got one: pass [{texts!r}]")
+        return self._encode(
+            texts,
+            lambda batch: torch.cat([_tokenize(text, self._clip.context_length, truncate) for text in batch]),
+            partial(embed_tokens, self._clip),
+        )
+
+    def _encode(
+        self,
+        items: Iterable[T],
+        prepare: Callable[[list[T]], torch.Tensor],
+        embed: Callable[[torch.Tensor], torch.Tensor],
+    ) -> FloatArray:
+        iterator = iter(items)
+        rows = [torch.zeros((0, self.dimension), device=self.device)]
+        cuda = self.device.type == "cuda"
+        with torch.inference_mode():
+            for batch in iter(lambda: list(islice(iterator, self.batch_size)), []):
+                inputs = prepare(batch).pin_memory() if cuda else prepare(batch)
+                embeddings = embed(inputs.to(self.device, non_blocking=cuda))  # (b, d)
+                rows.append(embeddings.float())  # a GPU goes on with it while the next batch is prepared
+        return normalize(torch.cat(rows).cpu().numpy())
+
+
+def _pick_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        raise ValueError(
+            f"device must be one that torch can use here, got {name!r}: try 'auto' or 'cpu'"
+        ) from error
+
+
+def _pick_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "float16"  # as OpenAI's weights are published
+    # A CPU without bfloat16 instructions takes it too, 4 to 9 times slower than float32. Before 2.5, torch
+    # cannot tell.
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bfloat16" if device.type == "cpu" and native() else "float32"
+
+
+def _rgb_array(image: ImageSource) -> RGBArray:
+    if isinstance(image, Frame):
+        image = image.image
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
+        return image  # by way of PIL it would be copied three times
+    return np.asarray(open_image(image), dtype=np.uint8)
+
+
+def _resize_fast(pixels: RGBArray, size: int) -> RGBArray:
+    pixels = np.require(pixels, requirements=["C", "W"])  # as torch demands of an array
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, height, width)
+    planes = v2.functional.resize(planes, [size], v2.InterpolationMode.BICUBIC, antialias=True)
+    planes = v2.functional.center_crop(planes, [size, size])
+    # Always a copy: a view would keep all of the image in memory, or change with it.
+    square: RGBArray = planes.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).numpy()
+    return square
+
+
+def _resize_as_clip(pixels: RGBArray, size: int) -> RGBArray:
+    image = Image.fromarray(pixels)
+    for step in clip.clip._transform(size).transforms[:2]:  # the next three make it a normalised tensor
+        image = step(image)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _tokenize(text: str, context_length: int, truncate: bool) -> torch.Tensor:
+    if not isinstance(text, str):
+        raise ValueError(f"texts must be strings, got {type(text).__name__}")
+    try:
+        tokens: torch.Tensor = clip.tokenize(text, context_length, truncate)  # (1, context_length)
+        return tokens
+    except RuntimeError as error:
+        raise ValueError(
+            f"texts must have at most {context_length} tokens each, got {text[:60]!r}… with "
+            f"{len(clip.clip._tokenizer.encode(text)) + 2}: shorten it, or pass truncate=True"
+        ) from error

@@ -1,0 +1,80 @@
+"""`preflight`: what an ingest will take, told beforehand."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from videolib.downloads import fetch_video
+from videolib.ingestion.pipeline import embed_samples
+from videolib.store import mean_bytes
+from videolib.types import Sampling, Video
+from videolib.video import describe, plan_samples, read_timeline
+
+if TYPE_CHECKING:
+    from videolib.encoding import Encoder
+
+PREFLIGHT_SAMPLES = 24
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What an ingest will take: frames, seconds on this machine, bytes in the store."""
+
+    video: Video
+    frame_count: int
+    seconds: float
+    store_bytes: int
+
+    def __repr__(self) -> str:
+        return (
+            f"{_tell_seconds(self.video.duration_seconds)} of video: {self.frame_count:,} frames, about "
+            f"{_tell_seconds(self.seconds)} and {max(1, round(self.store_bytes / 1e6)):,} MB on this machine"
+        )
+
+
+def preflight(
+    source: str | os.PathLike[str],
+    encoder: Encoder,
+    *,
+    every_seconds: float = 1.0,
+    sampling: Sampling = "interval",
+) -> Preflight:
+    """Estimate what `ingest` will take, from a handful of samples in the middle of the video.
+
+    Raises
+    ------
+    ValueError
+        If sampling is "shots", whose number is known only after decoding the whole video.
+    VideoReadError, DownloadError
+        As `ingest` does.
+    """
+    if sampling == "shots":
+        raise ValueError(
+            "sampling must be 'interval' or 'keyframes', got 'shots': to count shots takes as long as to ingest them"
+        )
+    path = fetch_video(source)
+    started = time.perf_counter()
+    timeline = read_timeline(path)
+    video = describe(timeline, os.fspath(path))
+    samples = plan_samples(timeline, every_seconds=every_seconds, sampling=sampling)
+    planned = time.perf_counter() - started
+    few = samples.middle(PREFLIGHT_SAMPLES)
+    seconds = []
+    for _ in range(2):  # the first time warms up
+        started = time.perf_counter()
+        rows = pd.concat(embed_samples(video.video_id, few, encoder, reuse_stills=False))
+        seconds.append(time.perf_counter() - started)
+    share = len(samples) / max(1, len(rows))
+    return Preflight(video, len(samples), planned + seconds[1] * share, len(samples) * mean_bytes(rows))
+
+
+def _tell_seconds(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.1f} minutes" if minutes < 10 else f"{minutes:.0f} minutes"

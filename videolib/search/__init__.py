@@ -1,0 +1,5 @@
+"""How similarities become answers; NumPy and pandas alone."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

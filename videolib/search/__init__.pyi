@@ -1,0 +1,11 @@
+from .matches import MATCH_COLUMNS as MATCH_COLUMNS
+from .matches import make_matches as make_matches
+from .matches import match_frames as match_frames
+from .memory import FrameIndex as FrameIndex
+from .queries import combine as combine
+from .queries import image_query as image_query
+from .queries import text_query as text_query
+from .similarities import check_k as check_k
+from .similarities import normalize as normalize
+from .similarities import similarity as similarity
+from .similarities import top_k as top_k

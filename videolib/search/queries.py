@@ -1,0 +1,111 @@
+"""How words and pictures become one query embedding."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from videolib.addresses import is_address
+from videolib.search.similarities import normalize, similarity
+from videolib.types import FloatArray
+
+if TYPE_CHECKING:
+    from videolib.encoding import Encoder
+    from videolib.images import ImageSource
+
+MAX_IMAGE_BYTES = 50_000_000
+
+
+def text_query(text: str, encoder: Encoder) -> FloatArray:
+    """Embed a description: (d,) float32, unit length; ValueError if it is blank or too long."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"text must describe what to look for, got {text!r}")
+    return encoder.encode_texts([text]).ravel()  # (1, d) to (d,)
+
+
+def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:
+    """Embed a picture: (d,) float32, unit length.
+
+    Parameters
+    ----------
+    image
+        A path, an http(s) URL, a PIL image, an RGB array (height, width, 3), a `Frame`, or the bytes of an
+        image file, such as the frame_data of a match.
+    encoder
+        The encoder that made the embeddings to be searched.
+
+    Raises
+    ------
+    ValueError
+        If it is not a readable picture.
+    DownloadError
+        If a URL does not answer with one, or with more than 50 MB.
+    """
+    if isinstance(image, str) and is_address(image):
+        from videolib.downloads import download_file  # the rest of search needs NumPy and pandas alone
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = download_file(image, Path(folder) / "query", max_bytes=MAX_IMAGE_BYTES, progress=False)
+            return encoder.encode_images([path]).ravel()
+    return encoder.encode_images([image]).ravel()
+
+
+def combine(
+    text_query: npt.ArrayLike,
+    image_query: npt.ArrayLike,
+    *,
+    weight: float = 0.5,
+    balance: Literal["standardize", "none"] = "standardize",
+    embeddings: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """Combine a text query and an image query into one.
+
+    Image similarities spread far more over a video's frames than text similarities do, so that a plain
+    mean follows the picture. Standardizing divides each part by the standard deviation of its
+    similarities to `embeddings`: ranking by the result is ranking by the weighted sum of their z-scores.
+
+    Parameters
+    ----------
+    text_query, image_query
+        (d,) each, of one encoder.
+    weight
+        The text's share, from 0 (the image alone) to 1 (the text alone).
+    balance
+        "standardize", or "none" for the plain mean ``weight * text_query + (1 - weight) * image_query``.
+    embeddings
+        (n, d) embeddings of the frames to be searched, or a fair sample of them; "none" needs none.
+
+    Returns
+    -------
+    (d,) float32; of unit length if standardized, as it comes if not.
+
+    Raises
+    ------
+    ValueError
+        If the weight, the balance or a shape is wrong, or there are no embeddings to standardize by.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight must lie between 0 (image only) and 1 (text only), got {weight}")
+    text_shape, image_shape = np.shape(text_query), np.shape(image_query)
+    if len(text_shape) != 1 or text_shape != image_shape:
+        raise ValueError(
+            f"text and image must be two queries (d,) of one encoder, got shapes {text_shape} and {image_shape}"
+        )
+    parts = np.asarray([text_query, image_query], dtype=np.float32)  # (2, d)
+    shares = np.asarray([weight, 1 - weight], dtype=np.float32)
+    if balance == "none":
+        return shares @ parts
+    if balance != "standardize":
+        raise ValueError(f"balance must be 'standardize' or 'none', got {balance!r}")
+    if embeddings is None or len(np.asarray(embeddings)) == 0:
+        raise ValueError(
+            "embeddings of the frames to be searched are needed to standardize by, got none: "
+            "pass them, or balance='none'"
+        )
+    spreads = [float(np.std(similarity(part, embeddings))) for part in parts]
+    # A part that is the same for every frame cannot change the ranking, whatever it is divided by.
+    return normalize(shares / [spread or 1.0 for spread in spreads] @ parts)

@@ -1,0 +1,160 @@
+"""The tables, their two column types, and the versions of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import UserDefinedType
+
+from videolib.errors import StoreError
+from videolib.types import FloatArray
+
+Upsert = Callable[[Connection, Table, pd.DataFrame], None]
+
+
+class Vector(UserDefinedType[FloatArray]):
+    """A column of embeddings: (d,) float32 arrays go in and come out; only CREATE and CAST need to know d.
+
+    Each database's own file says how it is written there, and what its values are sent as.
+    """
+
+    cache_ok = True
+
+    def __init__(self, dimension: int | None = None):
+        self.dimension = dimension
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[FloatArray | None], Any]:
+        return dialect.bind_vector  # type: ignore[attr-defined, no-any-return]  # set where the engine is made
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], FloatArray]:
+        return lambda value: np.asarray(value, dtype=np.float32)
+
+
+class dot_product(FunctionElement[float]):
+    """The dot product of a `Vector` column and a bound query, computed by the database."""
+
+    type = Double()
+    inherit_cache = True
+
+
+# MySQL's plain BLOB ends at 64 KB.
+_PICTURE = LargeBinary().with_variant(mysql.LONGBLOB(), "singlestoredb")
+
+METADATA = MetaData()
+VERSIONS = Table(
+    "videolib_schema",
+    METADATA,
+    Column("name", String(16), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+VIDEOS = Table(
+    "videos",
+    METADATA,
+    Column("video_id", String(64), primary_key=True),
+    Column("title", String(1024), nullable=False),
+    Column("source", String(4096), nullable=False),
+    Column("duration_seconds", Double, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("frames_per_second", Double, nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("every_seconds", Double, nullable=False),
+    Column("sampling", String(16), nullable=False),
+    Column("complete", Boolean, nullable=False),
+)
+FRAMES = Table(
+    "frames",
+    METADATA,
+    Column("video_id", String(64), primary_key=True),
+    Column("frame_number", Integer, primary_key=True, autoincrement=False),
+    Column("timestamp_seconds", Double, nullable=False),
+    Column("embedding_data", Vector(), nullable=False),
+    Column("frame_data", _PICTURE, nullable=False),
+)
+FRAME_KEYS = [FRAMES.c.video_id, FRAMES.c.frame_number, FRAMES.c.timestamp_seconds]
+
+# What brings the tables of version n, counted from 1, to version n + 1. A migration is run again when a connection
+# drops half way, and not every database takes back a CREATE or an ALTER: it must do no harm twice.
+MIGRATIONS: list[Callable[[Connection], None]] = []
+
+
+def schema_version() -> int:
+    """The version of the tables that this program writes and reads."""
+    return 1 + len(MIGRATIONS)
+
+
+def bring_forward(connection: Connection, upsert: Upsert) -> None:
+    """Bring older tables to this program's version, step by step; StoreError where they are newer."""
+    if has_table(connection, VERSIONS):
+        found = connection.scalar(select(VERSIONS.c.version)) or 1
+    elif has_table(connection, VIDEOS):
+        found = 1  # its tables were made before versions were recorded
+    else:
+        return
+    newest = schema_version()
+    if found > newest:
+        raise StoreError(
+            f"the tables have version {found}, and this videolib knows them up to version {newest}: "
+            "update videolib, or use another store"
+        )
+    if found < newest:
+        for migrate in MIGRATIONS[found - 1 :]:
+            migrate(connection)
+        _record_version(connection, upsert)
+
+
+def create_tables(connection: Connection, upsert: Upsert, dimension: int) -> None:
+    """Create the tables of an empty store, or nothing where they are."""
+    if has_table(connection, FRAMES):
+        if not has_table(connection, VIDEOS):
+            raise StoreError(
+                f"the database has a table {FRAMES.name!r} of another origin: use another database"
+            )
+        is_empty = connection.execute(select(FRAMES.c.video_id).limit(1)).first() is None
+        if is_empty and _stored_dimension(connection) != dimension:
+            FRAMES.drop(connection)
+    metadata = MetaData()
+    for table in METADATA.sorted_tables:
+        table.to_metadata(metadata)
+    metadata.tables[FRAMES.name].c.embedding_data.type = Vector(dimension)
+    for table in (VIDEOS, FRAMES, VERSIONS):
+        # Another process may be creating them, too.
+        connection.execute(CreateTable(metadata.tables[table.name], if_not_exists=True))
+    _record_version(connection, upsert)
+
+
+def _record_version(connection: Connection, upsert: Upsert) -> None:
+    VERSIONS.create(connection, checkfirst=True)
+    upsert(connection, VERSIONS, pd.DataFrame([{"name": "videolib", "version": schema_version()}]))
+
+
+def has_table(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name)
+
+
+def _stored_dimension(connection: Connection) -> int:
+    types = {name: kind for name, kind, *_ in connection.execute(text(f"DESCRIBE {FRAMES.name}"))}
+    return int(re.findall(r"\d+", types["embedding_data"])[0])

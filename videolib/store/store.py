@@ -1,0 +1,44 @@
+"""`FrameStore`: where videos and their frames are kept and searched."""
+
+from __future__ import annotations
+
+from videolib.store.reading import Reading
+from videolib.store.vector_index import VectorIndexing
+from videolib.store.writing import Writing
+
+
+class FrameStore(Reading, Writing, VectorIndexing):
+    """Videos and their embedded frames in a database, searched by the database.
+
+    A store holds the embeddings of one model. It is kept in DuckDB, one file without a server, or in
+    SingleStore, with the same methods and the same results. What meets a lock, a dropped connection or a
+    server that restarts is tried again; writing is atomic, and writing again changes nothing.
+
+    DuckDB's file is open during an operation only, so that several notebooks can share it. A connection to
+    SingleStore that leaves this machine is encrypted and its certificate verified; these options of the URL
+    change that: ``ssl_ca=FILE`` (trust this CA instead of the public ones), ``ssl_verify_cert=false`` (do not
+    verify), ``ssl_disabled=true`` (do not encrypt). ``vector_data_format=json`` sends embeddings as text.
+
+    Parameters
+    ----------
+    url
+        A SQLAlchemy URL such as ``duckdb:///videos.duckdb`` or
+        ``singlestoredb://user:password@host:3306/videos``, or the path of a DuckDB file. The default is the
+        environment variable ``SINGLESTOREDB_URL``, else the file ``videolib.duckdb`` in the current folder.
+    retry_seconds
+        How long to go on trying while another process holds the file, or the server is away or locked.
+
+    Attributes
+    ----------
+    url
+        Without the password.
+    engine
+        The SQLAlchemy engine, for SQL of your own, in jupysql too: ``%sql engine``.
+
+    Raises
+    ------
+    ValueError
+        If the URL is not one of a database that videolib knows.
+    StoreError
+        From every method, if the database cannot be opened, is not safe to connect to, or stays away.
+    """

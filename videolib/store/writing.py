@@ -1,0 +1,187 @@
+"""How a store is written to: videos, their frames, and what is deleted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import delete, func, select, update
+
+from videolib.errors import StoreError
+from videolib.store.connection import Connected, retried
+from videolib.store.reading import describe_model, require_videos, stored_model
+from videolib.store.schema import FRAMES, VIDEOS, create_tables
+from videolib.types import Sampling, Video
+
+
+class Writing(Connected):
+    """The methods of a store that change what is in it."""
+
+    @retried
+    def write_video(
+        self,
+        video: Video,
+        *,
+        model: str,
+        dimension: int,
+        every_seconds: float,
+        sampling: Sampling = "interval",
+    ) -> None:
+        """Record a video before its frames; one that is there already is only given its new source and title.
+
+        Parameters
+        ----------
+        video
+            As `probe_video` describes it.
+        model, dimension
+            Name of the encoder, and the length of its embeddings.
+        every_seconds, sampling
+            How the frames are chosen, as `extract_frames` takes it.
+
+        Raises
+        ------
+        StoreError
+            If the store holds another model's embeddings, or this video's frames chosen otherwise.
+        """
+        with self._begin() as connection:
+            stored = stored_model(connection)
+            if stored not in (None, (model, dimension)):
+                raise StoreError(
+                    f"model must be {describe_model(stored)}, whose embeddings this store holds, got "
+                    f"{describe_model((model, dimension))}: use another store for another model, or call delete_video "
+                    "for every video here first"
+                )
+            if stored is None:
+                create_tables(connection, self._database.upsert, dimension)
+            this_one = VIDEOS.c.video_id == video.video_id
+            chosen = (every_seconds, sampling)
+            before = connection.execute(select(VIDEOS.c.every_seconds, VIDEOS.c.sampling).where(this_one))
+            if (known := before.one_or_none()) is not None and tuple(known) != chosen:
+                names = ("every_seconds", "sampling")
+                rules = zip(names, known, chosen, strict=True)
+                name, old, new = next(rule for rule in rules if rule[1] != rule[2])
+                raise StoreError(
+                    f"{name} must be {old}, as {video.title!r} is stored already, got {new}: "
+                    f"call delete_video({video.video_id!r}) first, or use another store"
+                )
+            if known is None:
+                row = {
+                    "model": model,
+                    "dimension": dimension,
+                    "every_seconds": every_seconds,
+                    "sampling": sampling,
+                    "complete": False,
+                }
+                self._database.upsert(connection, VIDEOS, pd.DataFrame([asdict(video) | row]))
+            else:
+                connection.execute(
+                    update(VIDEOS).where(this_one).values(title=video.title, source=video.source)
+                )
+
+    @retried
+    def write_frames(self, frames: pd.DataFrame) -> None:
+        """Write frames, all or none; a row of the same video_id and frame_number is replaced.
+
+        Parameters
+        ----------
+        frames
+            Columns video_id, frame_number, timestamp_seconds, embedding_data ((d,) float32, unit length)
+            and frame_data (JPEG bytes), of videos that were written before.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or an embedding has another dimension or not unit length.
+        StoreError
+            If a video is not in the store.
+        """
+        names = [column.name for column in FRAMES.columns]
+        if missing := [name for name in names if name not in frames]:
+            raise ValueError(
+                f"frames must have the columns {', '.join(names)}; missing: {', '.join(missing)}"
+            )
+        if frames.empty:
+            return
+        with self._begin() as connection:
+            model = require_videos(connection, *frames["video_id"].unique())
+            _check_embeddings(frames["embedding_data"], model)
+            self._database.upsert(connection, FRAMES, frames)
+
+    @retried
+    def mark_complete(self, video_id: str) -> None:
+        """Record that all frames of a video are written; StoreError if it is not in the store."""
+        with self._begin() as connection:
+            require_videos(connection, video_id)
+            connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(complete=True))
+
+    def delete_video(self, video_id: str) -> None:
+        """Delete a video and its frames; StoreError if it is not in the store."""
+        self._check_video(video_id)
+        self._delete_video(video_id)
+
+    @retried
+    def _check_video(self, video_id: str) -> None:
+        with self._begin() as connection:
+            require_videos(connection, video_id)
+
+    @retried
+    def _delete_video(self, video_id: str) -> None:
+        with self._begin() as connection:
+            for table in (FRAMES, VIDEOS):
+                connection.execute(delete(table).where(table.c.video_id == video_id))
+
+    @retried
+    def check_room(self, frame_count: int, *, frame_bytes: int = 12_000) -> int:
+        """Estimate the bytes that more frames will take, and check that they fit SingleStore's free shared tier.
+
+        Parameters
+        ----------
+        frame_count
+            How many frames are to be written.
+        frame_bytes
+            Bytes of one frame, picture and embedding; where frames are stored already, their mean counts.
+
+        Raises
+        ------
+        StoreError
+            If the database is one of the free shared tier, whose limit of 1 GB the frames would exceed.
+        """
+        with self._begin() as connection:
+            stored = 0
+            if stored_model(connection) is not None:
+                stored = connection.scalar(select(func.count()).select_from(FRAMES)) or 0
+                if stored:
+                    some = self._database.read(connection, select(FRAMES).limit(20))
+                    frame_bytes = mean_bytes(some)
+            more = frame_count * frame_bytes
+            limit = self._database.size_limit(connection)
+            free = math.inf if limit is None else max(0, limit - stored * frame_bytes)
+            if more > free:
+                raise StoreError(
+                    f"{self!r} is of the free shared tier, which holds 1 GB: {frame_count:,} more frames take about "
+                    f"{more / 1e6:,.0f} MB, and about {free / 1e6:,.0f} MB are free: sample less often, "
+                    "delete videos, or use another store"
+                )
+            return more
+
+
+def _check_embeddings(embeddings: pd.Series[Any], model: tuple[str, int]) -> None:
+    shapes = {np.shape(embedding) for embedding in embeddings}
+    if shapes != {(model[1],)}:
+        raise ValueError(
+            f"embedding_data must fit the store's model, {describe_model(model)}, got shapes {shapes}"
+        )
+    lengths = np.linalg.norm(np.stack(list(embeddings)), axis=1)
+    if not np.allclose(lengths, 1, atol=1e-3):  # NaN fails too
+        raise ValueError(
+            f"embedding_data must have unit length, got lengths from {lengths.min():.3g} to "
+            f"{lengths.max():.3g}: call normalize first"
+        )
+
+
+def mean_bytes(frames: pd.DataFrame) -> int:
+    """Bytes that a frame takes in a store, by the mean of these: its picture and its embedding as float32."""
+    return round(frames["frame_data"].map(len).mean()) + 4 * len(frames["embedding_data"].iloc[0])

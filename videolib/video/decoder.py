@@ -1,0 +1,100 @@
+"""One decoder that goes on through damage, and what comes out of it as upright RGB."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from videolib.cores import available_cores
+from videolib.errors import VideoReadError
+from videolib.types import RGBArray
+from videolib.video.demux import demux, opened
+from videolib.video.timeline import Timeline
+
+
+def frame_threads() -> int:
+    """Count the threads for one decoder that has the machine to itself: FFmpeg's choice, in containers too."""
+    return min(available_cores() + 1, 16)
+
+
+class Decoder:
+    """One codec context that goes on after errors."""
+
+    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+        self.context = context
+        self.context.thread_count = threads
+        self.context.thread_type = cast(Any, "NONE" if threads == 1 else "AUTO")
+        self.failure: Exception | None = None
+        self.failed_at = -1  # the last packet that was damaged or could not be decoded
+
+    def feed(self, index: int, packet: "Packet[Any]") -> list[VideoFrame]:
+        if packet.is_corrupt:
+            self.failed_at = index
+        try:
+            return self.context.decode(packet)
+        except av.FFmpegError as error:
+            self.failure, self.failed_at = error, index
+            return []
+
+    def run(self, packets: Iterable[tuple[int, "Packet[Any]"]]) -> Iterator[VideoFrame]:
+        for index, packet in packets:
+            yield from self.feed(index, packet)
+        yield from self.drain()
+
+    def drain(self) -> list[VideoFrame]:
+        """Give out what is still inside, and be ready for a keyframe."""
+        try:
+            return self.context.decode(None)
+        except av.FFmpegError as error:
+            self.failure = error
+            return []
+        finally:
+            self.context.flush_buffers()
+
+
+def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
+    """Return the image as displayed: square pixels, upright; (height, width, 3) uint8."""
+    width, height = frame.width, frame.height
+    if 1 < aspect <= 4:
+        width = round(width * aspect)
+    elif Fraction(1, 4) <= aspect < 1:
+        height = round(height / aspect)
+    image = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
+    # frame.side_data would make a cycle, and pictures stay in memory until the garbage collector comes
+    matrix = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
+    if matrix is not None:
+        # x' = a x + c y, y' = b x + d y: https://ffmpeg.org/doxygen/trunk/group__lavu__video__display.html
+        a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
+        if abs(b) > abs(a):
+            image, a, d = image.transpose(1, 0, 2), c, b
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def first_frame(path: Path) -> VideoFrame:
+    """Decode up to the first sound picture."""
+    with opened(path) as (container, stream):
+        decoder = Decoder(stream.codec_context, threads=1)
+        for frame in decoder.run(enumerate(demux(container, stream))):
+            if not frame.is_corrupt:
+                return frame
+    raise VideoReadError(
+        f"{path} has no frame that can be decoded; download or export it again"
+    ) from decoder.failure
+
+
+def decode_all(timeline: Timeline) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
+    with opened(timeline.table.path) as (container, stream):
+        decoder = Decoder(stream.codec_context, threads=1 if timeline.is_untimed else frame_threads())
+        for count, frame in enumerate(decoder.run(enumerate(demux(container, stream)))):
+            packet = timeline.packet_of(frame, count)
+            if packet is not None and not frame.is_corrupt:
+                yield packet, frame

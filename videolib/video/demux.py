@@ -1,0 +1,206 @@
+"""What the demuxer says of a video: its packets, without decoding one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from videolib.errors import VideoReadError
+
+_TRUNCATED_SECONDS = 0.25  # a Matroska file that ends this much before its declared duration was cut
+
+
+@dataclass(frozen=True)
+class PacketTable:
+    """What the demuxer tells of the video stream's packets, in decode order; times in units of time_base."""
+
+    path: Path
+    format_name: str
+    codec: str
+    time_base: Fraction
+    aspect: Fraction  # width of a stored pixel by its height
+    times: list[int | None]  # (packets,) presentation
+    order: np.ndarray  # (packets,) int64, decode time
+    has_order: bool
+    lengths: np.ndarray  # (packets,) int64, on screen
+    sizes: np.ndarray  # (packets,) int64, bytes
+    keyframe: np.ndarray  # (packets,) bool
+    discarded: np.ndarray  # (packets,) bool
+    unreferenced: np.ndarray  # (packets,) bool, True where no other picture is decoded from this one
+    gap_bytes: np.ndarray  # (packets,) int64, bytes of the file before each packet that belong to no other
+    frame_length: int  # on screen, as the rate tells it
+    reorders: bool
+    declared: int  # the length that the file claims where its packets end before that, else 0
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file at its video stream: the default one, never cover art."""
+    try:
+        # an absolute path, so that "talk: part 1.mp4" is no protocol; a playlist may name no other host
+        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+    except (av.FFmpegError, OSError) as error:
+        with path.open("rb") as file:
+            is_mp4 = file.read(8)[4:] == b"ftyp"
+        reason = "has no index (moov): it was cut short" if is_mp4 else "is not a video that FFmpeg can read"
+        raise VideoReadError(f"{path} {reason}; download or export it again") from error
+    with container:
+        name = container.format.name
+        if name in ("tty", "image2") or name.endswith("_pipe"):
+            raise VideoReadError(f"{path} is a text or a still picture, not a video; pass a video file")
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise VideoReadError(f"{path} has no video stream, such as an audio file; pass a video file")
+        stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
+        if cast(Any, stream.codec_context) is None:
+            raise VideoReadError(f"{path} has a codec without a decoder here; convert it to H.264 first")
+        yield container, stream
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator["Packet[Any]"]:
+    """Demux on through damage; the same packets in the same order at every call."""
+    failures = 0
+    while failures < 100:
+        try:
+            for packet in container.demux(*streams):
+                if packet.size:
+                    failures = 0
+                    yield packet
+            return
+        except av.FFmpegError:
+            failures += 1
+
+
+def _reference_reader(stream: VideoStream) -> Callable[["Packet[Any]"], tuple[int, bool]]:
+    """Make a function that tells a packet's temporal layer, and whether others of that layer may need it.
+
+    Only H.264 and HEVC say so in their NAL headers (ITU-T H.264, 7.4.1; H.265, 7.4.2.2). FFmpeg's own
+    skip_frame knows more codecs, but with it the loss of a damaged reference passes without an error.
+    """
+    codec = stream.codec_context.name
+    head = stream.codec_context.extradata or b""
+    if codec not in ("h264", "hevc"):
+        return lambda packet: (0, True)
+    place = 4 if codec == "h264" else 21
+    # mp4 and Matroska store the length before each NAL unit, streams a start code
+    width = (head[place] & 3) + 1 if len(head) > place and head[:3] not in (b"\0\0\0", b"\0\0\1") else 0
+
+    def reference(packet: "Packet[Any]") -> tuple[int, bool]:
+        layer, pictures = 0, 0
+        for header in _nal_headers(bytes(packet), width):
+            if len(header) < 2:
+                return layer, True
+            if codec == "h264":
+                kind, is_plain = header[0] & 31, header[0] >> 5 == 0
+                is_picture, is_aside = kind == 1 and is_plain, kind in (6, 9, 12)
+            else:
+                kind, in_base = header[0] >> 1, not (header[0] & 1 or header[1] >> 3)
+                is_picture, is_aside = kind < 15 and kind % 2 == 0 and in_base, kind in (35, 38, 39, 40)
+                layer = max(layer, (header[1] & 7) - 1)
+            if not (is_picture or is_aside):
+                return layer, True
+            pictures += is_picture
+        return layer, not pictures
+
+    return reference
+
+
+def _nal_headers(data: bytes, width: int) -> Iterator[bytes]:
+    """Yield the first two bytes of each NAL unit, whose lengths take `width` bytes, 0 for start codes."""
+    place = 0
+    while width and place < len(data):
+        length = int.from_bytes(data[place : place + width], "big")
+        place += width
+        yield data[place : place + 2] if place + length <= len(data) else b""
+        place += length
+    place = data.find(b"\0\0\1")
+    while not width and place >= 0:
+        yield data[place + 3 : place + 5]
+        place = data.find(b"\0\0\1", place + 3)
+
+
+def read_packets(path: Path) -> PacketTable:
+    """Demux a whole file, without decoding a frame."""
+    with opened(path) as (container, stream):
+        time_base = cast(Fraction, stream.time_base)
+        index_length = len(stream.index_entries)
+        times, orders, rows, reach = _read_rows(container, stream)
+        if not times:
+            raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        frame_length = max(round(1 / rate / time_base), 1)
+        lengths, sizes, keyframe, discarded, gaps, layers, referenced = np.array(rows, dtype=np.int64).T
+        return PacketTable(
+            path=path,
+            format_name=container.format.name.split(",")[0],
+            codec=stream.codec_context.name,
+            time_base=time_base,
+            aspect=stream.sample_aspect_ratio or Fraction(1),
+            times=times,
+            order=np.array(
+                [frame_length * i if o is None else o for i, o in enumerate(orders)], dtype=np.int64
+            ),
+            has_order=None not in orders,
+            lengths=np.where(lengths == 0, frame_length, lengths),
+            sizes=sizes,
+            keyframe=keyframe.astype(bool),
+            discarded=discarded.astype(bool),
+            unreferenced=(referenced == 0) & (layers == layers.max()),
+            gap_bytes=gaps,
+            frame_length=frame_length,
+            reorders=stream.codec_context.has_b_frames,
+            declared=_declared_length(container, stream, len(times), index_length, frame_length, reach),
+        )
+
+
+def _read_rows(
+    container: InputContainer, stream: VideoStream
+) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float]:
+    """Return presentation and decode times, the other columns, and the last second of all streams."""
+    times: list[int | None] = []
+    orders: list[int | None] = []
+    rows: list[tuple[int, ...]] = []
+    reach, tail = 0.0, 0  # over all streams: the last moment in seconds, the end of the last packet in bytes
+    reference = _reference_reader(stream)
+    for packet in demux(container):
+        moment = packet.dts if packet.pts is None else packet.pts
+        if moment is not None:
+            reach = max(reach, float((moment + (packet.duration or 0)) * packet.time_base))
+        gap_bytes = (packet.pos or tail) - tail
+        tail = max(tail, (packet.pos or tail) + packet.size)
+        if packet.stream_index == stream.index:
+            times.append(packet.pts)
+            orders.append(packet.dts)
+            flags = packet.is_keyframe, packet.is_discard
+            rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
+    return times, orders, rows, reach
+
+
+def _declared_length(
+    container: InputContainer,
+    stream: VideoStream,
+    packets: int,
+    index_length: int,
+    frame_length: int,
+    reach: float,
+) -> int:
+    """Tell how long the file says that it is, where it ends before that; else 0."""
+    format_name = container.format.name.split(",")[0]
+    if format_name == "mov" and index_length > packets:
+        return stream.duration or 0
+    if format_name == "avi" and stream.frames > packets:
+        return stream.frames * frame_length
+    if format_name == "matroska" and container.duration:
+        seconds = Fraction(container.duration, av.time_base)
+        if seconds > reach + _TRUNCATED_SECONDS:
+            return int(seconds / cast(Fraction, stream.time_base))
+    return 0

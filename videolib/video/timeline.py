@@ -1,0 +1,166 @@
+"""When each packet's frame is on screen, and from which keyframe on it can be decoded: known before one is."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from videolib.errors import VideoReadError
+from videolib.video.demux import PacketTable
+
+_HEADER_BYTES = 100  # what may lie between two packets in Matroska and AVI: their own headers
+_REORDER_PACKETS = 32  # no frame is shown after one that is decoded this many packets later
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The packets laid out in time; times are integers in units of the table's time_base."""
+
+    table: PacketTable
+    times: np.ndarray  # (packets,) int64, presentation
+    shown: np.ndarray  # (packets,) bool, False for edit-list pre-roll and before the first frame
+    starts: np.ndarray  # (starts,) int64, packet 0 and the keyframes to begin at, ascending in time too
+    holes: np.ndarray  # (packets,) bool, True where packets before this one are missing from the file
+    is_untimed: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
+    in_fields: bool  # a frame may take two packets, one for each field
+    width: int  # as displayed, of the first frame
+    height: int
+    start: int  # of the first shown frame
+    read_end: int  # what is on screen is known before this time
+    end: int  # when the last frame goes, by the file's own word where the file was cut
+
+    @property
+    def duration(self) -> Fraction:
+        return (self.end - self.start) * self.table.time_base
+
+    @property
+    def readable_seconds(self) -> float:
+        return float((self.read_end - self.start) * self.table.time_base)
+
+    @property
+    def image_bytes(self) -> int:
+        return self.width * self.height * 3
+
+    @property
+    def frames_per_second(self) -> float:
+        last = np.flatnonzero(self.shown)[np.argmax(self.times[self.shown])]
+        seconds = (self.times[last] + self.table.lengths[last] - self.start) * self.table.time_base
+        return float(self.shown.sum() / seconds)
+
+    def displayed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the shown packets in order of time, and when each comes on screen and goes; 3 times (shown,)."""
+        packets = np.flatnonzero(self.shown)
+        packets = packets[np.argsort(self.times[packets], kind="stable")]
+        begins = self.times[packets]
+        ends = np.append(begins[1:], self.end)
+        if self.holes.any():
+            # where packets are missing, a frame is known to be on screen for its own length only
+            own = self.table.lengths[packets]
+            ends = np.where(ends - begins > 1.5 * own, begins + own, ends)
+        return packets, begins, ends
+
+    def starts_of(self, packets: np.ndarray) -> np.ndarray:
+        """Tell from which packet on each of `packets` can be decoded; (n,) int64.
+
+        The pictures that follow a keyframe in the file but are shown before it, as an open GOP has them, need
+        the keyframe before.
+        """
+        places = np.searchsorted(self.times[self.starts[1:]], self.times[packets], "right")
+        return cast(np.ndarray, self.starts[places])
+
+    def must_show(self, packet: int, start: int) -> bool:
+        """Tell whether decoding from `start` on gives this packet's picture, if all is sound."""
+        return bool(self.shown[packet] and (start == 0 or self.times[packet] >= self.times[start]))
+
+    def packet_of(self, frame: VideoFrame, count: int) -> int | None:
+        """Find the packet of a frame that came out of the decoder after `count` others; None if it is not shown."""
+        if self.is_untimed:
+            return count if count < len(self.times) else None
+        return self._packet_at.get(cast(int, frame.pts))
+
+    @cached_property
+    def _packet_at(self) -> dict[int, int]:
+        return {int(self.times[packet]): packet for packet in np.flatnonzero(self.shown).tolist()}
+
+
+def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -> Timeline:
+    """Lay the packets out in time; `first` is the first frame that the decoder gives, and displayed so large."""
+    # AVI and raw streams store no presentation timestamps: what stands there is guessed from the order
+    is_guessed = table.format_name == "avi" and table.reorders
+    is_untimed = is_guessed or table.times.count(None) > len(table.times) // 2
+    times, shown, starts, holes = _place_untimed(table) if is_untimed else _place(table, first)
+    if not shown.any():
+        raise VideoReadError(f"{table.path} shows no frame: its edit list cuts all away; export it again")
+    last = int(np.flatnonzero(shown)[np.argmax(times[shown])])
+    start, end = int(times[shown].min()), int(times[last] + table.lengths[last])
+    read_end = end
+    if table.declared > end - start:
+        # frames after the cut may be due before the last that are there, but never before their decode time
+        read_end = int(times[max(0, len(times) - 17)] if is_untimed else table.order[-1] + 1)
+        if table.format_name == "avi" and holes.any():
+            read_end = int(times[np.argmax(holes)])  # AVI times count the packets: wrong from here on
+        end = start + table.declared
+    return Timeline(
+        table=table,
+        times=times,
+        shown=shown,
+        starts=starts,
+        holes=holes,
+        is_untimed=is_untimed,
+        in_fields=table.codec == "h264" and bool(first.interlaced_frame),
+        width=width,
+        height=height,
+        start=start,
+        read_end=read_end,
+        end=end,
+    )
+
+
+def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return times, shown, starts and holes of a `Timeline`, by the presentation timestamps."""
+    known = np.array([t is not None for t in table.times])
+    times = np.where(known, np.array([t or 0 for t in table.times], dtype=np.int64), table.order)
+    if table.format_name == "matroska" and len(times) > _REORDER_PACKETS:
+        # a damaged cluster header moves its packets in time
+        later = np.minimum.accumulate(times[::-1])[::-1][_REORDER_PACKETS:]
+        moved = np.flatnonzero(times[: len(later)] > later)
+        known[moved], times[moved] = False, later[moved]
+    shown = known & ~table.discarded
+    # a recording may begin with frames whose references it does not hold: they were never on screen
+    key = int(np.argmax(table.keyframe))
+    shown[:key] = False
+    shown &= times >= min(times[key], times[key] if first.pts is None else first.pts)
+    # nothing up to such a keyframe is shown after it
+    can_start = table.keyframe & known
+    can_start[1:] &= np.maximum.accumulate(times)[:-1] < times[1:]
+    can_start[0] = True
+    holes = _find_holes(table, times) | (~known & (table.format_name == "matroska"))
+    return times, shown, np.flatnonzero(can_start), holes
+
+
+def _place_untimed(table: PacketTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same where no frame has a timestamp: the n-th to come out has the n-th time."""
+    times = np.sort(table.order) if table.has_order else np.cumsum(table.lengths) - table.lengths
+    return times, ~table.discarded, np.zeros(1, dtype=np.int64), _find_holes(table, times)
+
+
+def _find_holes(table: PacketTable, times: np.ndarray) -> np.ndarray:
+    """Tell before which packets others are missing, lost to damage before the decoder saw them; (packets,) bool.
+
+    A gap in time alone may be meant, so a second sign is asked for: in Matroska bytes between two packets that
+    belong to neither, in a transport stream that the others come evenly. The index of an mp4 knows every packet.
+    """
+    holes = np.zeros(len(times), dtype=bool)
+    if table.format_name == "matroska" and np.any(np.diff(np.sort(times)) > 1.5 * table.frame_length):
+        holes[1:] = table.gap_bytes[1:] > _HEADER_BYTES
+    elif table.format_name == "mpegts" and table.has_order and len(times) > 2:
+        steps = np.diff(table.order)
+        step = np.median(steps)
+        if np.mean(np.abs(steps - step) <= 0.1 * step) > 0.9:
+            holes[1:] = steps > 1.5 * step
+    elif table.format_name == "avi" and table.declared:
+        holes[1:] = table.gap_bytes[1:] > _HEADER_BYTES
+    return holes
