@@ -28,7 +28,7 @@ from tools import build_datastudio
 from videolib import FrameStore
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOURCES = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 ALONE = os.environ | {"PYTHONPATH": ""}  # for a process that is not to see this checkout
 EACH = pytest.mark.parametrize("name", [path.stem for path in SOURCES])
 
@@ -103,6 +103,12 @@ def test_python_and_its_pip_alone_make_the_same_files(built, plain_python, tmp_p
     assert digests(make_datastudio(checkout, plain_python)) == digests(built)
 
 
+def test_a_notebook_that_is_not_one_of_the_numbered_is_left_alone(built, tmp_path):
+    checkout = copy_checkout(tmp_path / "checkout")
+    (checkout / "notebooks" / "Untitled.ipynb").touch()
+    assert digests(make_datastudio(checkout)).keys() == digests(built).keys()
+
+
 def test_the_wheel_is_made_by_the_pinned_setuptools(wheel):
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     (made,) = [name for name in ZipFile(BytesIO(wheel)).namelist() if name.endswith(".dist-info/WHEEL")]
@@ -115,6 +121,20 @@ def test_the_wheel_is_made_by_the_pinned_setuptools(wheel):
 def test_it_is_written_as_nbformat_writes_it(name, built):
     text = (built / f"{name}.ipynb").read_text(encoding="utf-8")
     assert text == nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
+
+
+def test_outputs_saved_in_the_source_are_not_carried(tmp_path):
+    source, wheel = tmp_path / "source.ipynb", tmp_path / "videolib.whl"
+    wheel.touch()
+    notebook = nbformat.read(SOURCES[0], as_version=4)
+    nbformat.write(notebook, source)
+    clean = build_datastudio.build(source, wheel)
+    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+        cell.outputs = [nbformat.v4.new_output("stream", text="of a run")]
+    nbformat.write(notebook, source)
+    assert "of a run" in source.read_text(encoding="utf-8")
+    assert build_datastudio.build(source, wheel) == clean
 
 
 @EACH

@@ -152,10 +152,12 @@ def requirements(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], 
 
 
 def read(source: Path) -> dict[str, Any]:
-    """Read a notebook, each cell's source in one piece."""
+    """Read a notebook, each cell's source in one piece, and without the outputs that somebody may have saved."""
     notebook = json.loads(source.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         cell["source"] = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": None, "outputs": []}
     return notebook
 
 
@@ -240,12 +242,12 @@ def write_gallery(source: Path, wheel: Path, folder: Path) -> None:
 
 
 def main(output: Path = OUTPUT) -> None:
-    """Build all of notebooks/ anew."""
+    """Build the numbered ones of notebooks/ anew."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
             target = output / source.name
             text = to_json(build(source, wheel), indent=1, ensure_ascii=False)
             target.write_text(text, encoding="utf-8")
