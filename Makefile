@@ -1,6 +1,7 @@
 PYTHON ?= python3
 PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 
 .PHONY: demo test test-singlestore lab datastudio bench check format clean
 
@@ -17,8 +18,9 @@ test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docke
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks
 
-datastudio: .venv/installed
-	.venv/bin/python tools/build_datastudio.py
+datastudio:  # by Python and its pip alone, without .venv
+	$(CHECK_PYTHON)
+	$(PYTHON) tools/build_datastudio.py
 
 bench: .venv/bench-installed
 	.venv/bin/python -m benchmarks.run $(BENCH_OPTIONS)
@@ -35,7 +37,7 @@ format: .venv/installed
 	.venv/bin/nbstripout notebooks/*.ipynb
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
 	touch $@

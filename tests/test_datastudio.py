@@ -1,28 +1,35 @@
-"""The one-file notebooks: what is in them, and that they run where videolib is not installed."""
+"""The one-file notebooks: how they are made, what is in them, and that they run where videolib is not installed."""
 
 import ast
 import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from hashlib import sha256
 from importlib.metadata import packages_distributions
+from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from zipfile import ZipFile
 
 import nbformat
 import papermill
 import pytest
+from clip import clip
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from sqlalchemy import make_url
 
 from tools import build_datastudio
 from videolib import FrameStore
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOURCES = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+ALONE = os.environ | {"PYTHONPATH": ""}  # for a process that is not to see this checkout
 EACH = pytest.mark.parametrize("name", [path.stem for path in SOURCES])
 
 
@@ -43,6 +50,22 @@ def read(built: Path, name: str) -> nbformat.NotebookNode:
     return nbformat.read(built / f"{name}.ipynb", as_version=4)
 
 
+def copy_checkout(folder: Path) -> Path:
+    left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
+    return shutil.copytree(ROOT, folder, ignore=left_out)
+
+
+def make_datastudio(checkout: Path, python: str | Path = sys.executable) -> Path:
+    """Run what stands behind `make datastudio`, in a checkout that is not this one."""
+    subprocess.run([python, "tools/build_datastudio.py"], cwd=checkout, env=ALONE, check=True)
+    return checkout / "build" / "datastudio"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def gallery(built: Path, name: str) -> Path:
     return built / "gallery" / f"video-{name.replace('_', '-')}"
 
@@ -54,6 +77,64 @@ def parameters_cell(notebook: nbformat.NotebookNode) -> str:
 
 def carried(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if re.match(r"part-|set-up$", cell.id)]
+
+
+@pytest.fixture(scope="module")
+def plain_python(tmp_path_factory) -> Path:
+    """A Python that has pip, and nothing else."""
+    folder = tmp_path_factory.mktemp("plain")
+    python = folder / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"], env=ALONE, check=True
+    )
+    listed = subprocess.check_output([python, "-m", "pip", "list", "--format", "json"], env=ALONE)
+    assert [package["name"] for package in json.loads(listed)] == ["pip"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    download = [python, "-m", "pip", "download", "--quiet", "--dest", folder, *constraints, "setuptools"]
+    if subprocess.run(download, env=ALONE).returncode:
+        pytest.skip("no package registry has the setuptools that makes the wheel")
+    return python
+
+
+def test_python_and_its_pip_alone_make_the_same_files(built, plain_python, tmp_path):
+    """`built` is by this environment's Python, which has everything."""
+    checkout = copy_checkout(tmp_path / "a checkout")  # a space is where pip splits its variables
+    assert digests(make_datastudio(checkout, plain_python)) == digests(built)
+
+
+def test_a_notebook_that_is_not_one_of_the_numbered_is_left_alone(built, tmp_path):
+    checkout = copy_checkout(tmp_path / "checkout")
+    (checkout / "notebooks" / "Untitled.ipynb").touch()
+    assert digests(make_datastudio(checkout)).keys() == digests(built).keys()
+
+
+def test_the_wheel_is_made_by_the_pinned_setuptools(wheel):
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    (made,) = [name for name in ZipFile(BytesIO(wheel)).namelist() if name.endswith(".dist-info/WHEEL")]
+    generator = re.search(r"Generator: setuptools \((.+)\)", ZipFile(BytesIO(wheel)).read(made).decode())
+    assert generator
+    assert f"setuptools=={generator[1]}" in pins
+
+
+@EACH
+def test_it_is_written_as_nbformat_writes_it(name, built):
+    text = (built / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert text == nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
+
+
+def test_outputs_saved_in_the_source_are_not_carried(tmp_path):
+    source, wheel = tmp_path / "source.ipynb", tmp_path / "videolib.whl"
+    wheel.touch()
+    notebook = nbformat.read(SOURCES[0], as_version=4)
+    nbformat.write(notebook, source)
+    clean = build_datastudio.build(source, wheel)
+    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+        cell.outputs = [nbformat.v4.new_output("stream", text="of a run")]
+    nbformat.write(notebook, source)
+    assert "of a run" in source.read_text(encoding="utf-8")
+    assert build_datastudio.build(source, wheel) == clean
 
 
 @EACH
@@ -129,11 +210,38 @@ def test_frames_go_to_the_workspace_where_there_is_one(name, built):
     assert values["store_path"] == "mine.duckdb"
 
 
+def test_the_weights_are_on_the_host_that_the_note_names():
+    assert {urlsplit(url).netloc for url in clip._MODELS.values()} == {build_datastudio.WEIGHTS_HOST}
+
+
+def test_requirements_are_read_as_packaging_reads_them():
+    lines, opencv = build_datastudio.requirements()
+    assert [*lines, opencv] == [str(Requirement(line)) for line in [*lines, opencv]]
+
+
+GROUPED = """
+[project]
+dependencies = ["numpy>=2.0", "opencv-python>=4.9", "ipython>=8"]
+[project.optional-dependencies]
+dev = ["pytest>=8"]
+notebooks = ["jupyterlab>=4.2", "ipywidgets>=8.1"]
+singlestore = ["sqlalchemy[asyncio,mypy]>=2.0,<3"]
+"""
+
+
+def test_what_the_notebooks_and_singlestore_need_is_installed_too(tmp_path):
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text(GROUPED, encoding="utf-8")
+    lines, opencv = build_datastudio.requirements(pyproject)
+    assert lines == ["numpy>=2.0", "ipywidgets>=8.1", "sqlalchemy[asyncio,mypy]<3,>=2.0"]
+    assert opencv == "opencv-python-headless>=4.9"
+
+
 def test_all_that_videolib_imports_is_installed():
     """The runs below see every library of this environment, and would not miss one."""
     lines, opencv = build_datastudio.requirements()
     assert opencv.startswith("opencv-python-headless>=")
-    installed = {Requirement(line).name for line in lines} | {"opencv-python", "ipython"}
+    installed = {canonicalize_name(Requirement(line).name) for line in lines} | {"opencv-python", "ipython"}
     roots = set()
     for path in (ROOT / "videolib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -204,7 +312,7 @@ def bare(tmp_path_factory) -> Path:
     (packages / "libraries.pth").write_text(here)
     done = subprocess.run(
         [folder / "bin" / "python", "-c", "import duckdb, videolib"],
-        env=os.environ | {"PYTHONPATH": ""},
+        env=ALONE,
         cwd=folder,
         capture_output=True,
         text=True,

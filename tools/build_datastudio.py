@@ -2,6 +2,8 @@
 
 Writes `build/datastudio/<name>.ipynb` and, in the layout of SingleStore's public collection of notebooks,
 https://github.com/singlestore-labs/spaces-notebooks, `build/datastudio/gallery/<name>/`.
+
+It imports the standard library alone, and asks pip for the wheel: the 6 GB that videolib runs on are not needed here.
 """
 
 from __future__ import annotations
@@ -16,18 +18,16 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell
-from packaging.requirements import Requirement
-
-from videolib.encoding import clip
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "build" / "datastudio"
 
+WEIGHTS_HOST = "openaipublic.azureedge.net"  # of each address in clip's own table
+
+GROUPS = ("notebooks", "singlestore")  # the optional dependencies that a notebook in Data Studio needs
 # What a hosted kernel has for itself, or what runs it: never to be changed under a running notebook.
 NOT_INSTALLED = {"ipython", "jupyterlab", "papermill"}
 HEADLESS = {"opencv-python": "opencv-python-headless"}  # the same but for windows, which need a libGL
@@ -112,6 +112,19 @@ minimum_tier = "free-shared"
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel of this checkout; the same sources give the same bytes."""
+    constraints = ROOT / "constraints.txt"
+    (pin,) = re.findall(r"^setuptools==(\S+)$", constraints.read_text(encoding="utf-8"), re.MULTILINE)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    # The wheel names the setuptools that made it: another release than the pinned one gives other bytes. Where
+    # that one is installed, no registry is needed; elsewhere pip fetches it into an environment of its own.
+    if any(package.version == pin for package in distributions(name="setuptools")):
+        command.append("--no-build-isolation")
+    pins = constraints.as_uri()  # a path would be split at its spaces
+    environment = {
+        "PIP_CONSTRAINT": pins,  # the option --constraint would not reach the environment that pip makes
+        "PIP_BUILD_CONSTRAINT": pins,  # what newer releases of pip heed there instead: pip 26.3 does
+        "SOURCE_DATE_EPOCH": "315532800",  # 1980, where zip's calendar begins
+    }
     # In a copy: setuptools leaves its `build` in the sources, and packs from it what has long been deleted.
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(
@@ -120,23 +133,39 @@ def build_wheel(folder: Path) -> Path:
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             if (ROOT / name).exists():
                 shutil.copy(ROOT / name, copy)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        subprocess.run(
-            [*command, "--wheel-dir", folder, copy],
-            check=True,
-            env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"},  # 1980, where zip's calendar begins
-        )
+        subprocess.run([*command, "--wheel-dir", folder, copy], check=True, env=os.environ | environment)
     (wheel,) = folder.glob("videolib-*.whl")
     return wheel
 
 
-def requirements() -> tuple[list[str], str]:
+def requirements(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], str]:
     """What pip is to install, and OpenCV, which only comes where no other build of it is there."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = [Requirement(line) for line in project["dependencies"]]
-    lines = [str(item) for item in found if item.name not in NOT_INSTALLED | HEADLESS.keys()]
-    (opencv,) = [f"{HEADLESS[item.name]}{item.specifier}" for item in found if item.name in HEADLESS]
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    optional = [line for group in GROUPS for line in project["optional-dependencies"].get(group, [])]
+    found = {}
+    for line in [*project["dependencies"], *optional]:
+        name, extras, specifier = re.fullmatch(r"([\w.-]+)(\[.+\])?(.*)", line).groups("")
+        found[name] = extras + ",".join(sorted(specifier.split(",")))  # in the order of `packaging`
+    lines = [name + rest for name, rest in found.items() if name not in NOT_INSTALLED | HEADLESS.keys()]
+    (opencv,) = [HEADLESS[name] + rest for name, rest in found.items() if name in HEADLESS]
     return lines, opencv
+
+
+def read(source: Path) -> dict[str, Any]:
+    """Read a notebook, each cell's source in one piece, and without the outputs that somebody may have saved."""
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": None, "outputs": []}
+    return notebook
+
+
+def to_json(notebook: dict[str, Any], *, indent: int, ensure_ascii: bool) -> str:
+    """Write a notebook as text; with an indent of 1 and beyond ASCII, it is what `nbformat.write` writes."""
+    cells = [cell | {"source": cell["source"].splitlines(keepends=True)} for cell in notebook["cells"]]
+    content = notebook | {"cells": cells}
+    return json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, sort_keys=True) + "\n"
 
 
 def guard_parameters(source: str) -> str:
@@ -158,7 +187,14 @@ def guard_parameters(source: str) -> str:
     return lines.rstrip()
 
 
-def carry(wheel: Path, line_chars: int) -> list[nbformat.NotebookNode]:
+def hidden_cell(name: str, source: str) -> dict[str, Any]:
+    """Make a collapsed code cell."""
+    metadata = {"jupyter": {"source_hidden": True}}
+    unrun = {"execution_count": None, "outputs": []}
+    return {"cell_type": "code", "id": name, "metadata": metadata, "source": source, **unrun}
+
+
+def carry(wheel: Path, line_chars: int) -> list[dict[str, Any]]:
     """Cells that hold the wheel as text, and the one that unpacks it."""
     text = base64.b64encode(wheel.read_bytes()).decode()
     parts = [text[start : start + PART_CHARS] for start in range(0, len(text), PART_CHARS)]
@@ -166,41 +202,36 @@ def carry(wheel: Path, line_chars: int) -> list[nbformat.NotebookNode]:
     for number, part in enumerate(parts, 1):
         lines = [part[start : start + line_chars] for start in range(0, len(part), line_chars)]
         source = f'# {wheel.name} as text, part {number} of {len(parts)}\npart_{number} = """\n'
-        cells.append(new_code_cell(source + "\n".join(lines) + '\n"""', id=f"part-{number}"))
+        cells.append(hidden_cell(f"part-{number}", source + "\n".join(lines) + '\n"""'))
     names = " + ".join(f"part_{number}" for number in range(1, len(parts) + 1))
     lines, opencv = requirements()
     listed = f"[\n{''.join(f'    {json.dumps(line)},{chr(10)}' for line in lines)}]"
     set_up = SET_UP.format(requirements=listed, opencv=opencv, parts=names).rstrip()
-    cells.append(new_code_cell(set_up, id="set-up"))
-    for cell in cells:
-        cell.metadata = {"jupyter": {"source_hidden": True}}
-    return cells
+    return [*cells, hidden_cell("set-up", set_up)]
 
 
-def build(source: Path, wheel: Path, *, line_chars: int = LINE_CHARS) -> nbformat.NotebookNode:
+def build(source: Path, wheel: Path, *, line_chars: int = LINE_CHARS) -> dict[str, Any]:
     """Make the one-file notebook of a notebook."""
-    notebook = nbformat.read(source, as_version=4)
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source = guard_parameters(cell.source)
-    (weights,) = {urlsplit(url).netloc for url in clip.clip._MODELS.values()}
-    note = new_markdown_cell(NOTE.format(weights=weights).rstrip(), id="note")
-    notebook.cells = [note, *carry(wheel, line_chars), *notebook.cells]
-    nbformat.validate(notebook)
-    return notebook
+    notebook = read(source)
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = guard_parameters(cell["source"])
+    text = NOTE.format(weights=WEIGHTS_HOST).rstrip()
+    note = {"cell_type": "markdown", "id": "note", "metadata": {}, "source": text}
+    return notebook | {"cells": [note, *carry(wheel, line_chars), *notebook["cells"]]}
 
 
 def write_gallery(source: Path, wheel: Path, folder: Path) -> None:
     """Write a notebook as SingleStore's collection wants it: without metadata, its cells counted."""
     notebook = build(source, wheel, line_chars=GALLERY_LINE_CHARS)
-    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
-        cell.execution_count = count
-    for cell in notebook.cells:
-        cell.metadata = {}
+    for count, cell in enumerate((cell for cell in notebook["cells"] if cell["cell_type"] == "code"), 1):
+        cell["execution_count"] = count
+    for cell in notebook["cells"]:
+        cell["metadata"] = {}
     folder.mkdir(parents=True)
-    content = json.loads(nbformat.writes(notebook))
-    (folder / "notebook.ipynb").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    opening = nbformat.read(source, as_version=4).cells[0].source
+    text = to_json(notebook, indent=2, ensure_ascii=True)
+    (folder / "notebook.ipynb").write_text(text, encoding="utf-8")
+    opening = read(source)["cells"][0]["source"]
     title = re.sub(r"^# \d+ · ", "", opening.splitlines()[0])
     _, description = opening.split("**You get** ")
     meta = META.format(
@@ -211,14 +242,15 @@ def write_gallery(source: Path, wheel: Path, folder: Path) -> None:
 
 
 def main(output: Path = OUTPUT) -> None:
-    """Build all of notebooks/ anew."""
+    """Build the numbered ones of notebooks/ anew."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
             target = output / source.name
-            nbformat.write(build(source, wheel), target)
+            text = to_json(build(source, wheel), indent=1, ensure_ascii=False)
+            target.write_text(text, encoding="utf-8")
             write_gallery(source, wheel, output / "gallery" / f"video-{source.stem.replace('_', '-')}")
             print(f"{os.path.relpath(target)} ({target.stat().st_size / 1e6:.1f} MB)")
 
