@@ -3,13 +3,16 @@ PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: demo test test-singlestore lab datastudio bench check format clean
+.PHONY: demo test test-fast test-singlestore lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
 
 test: .venv/installed check
-	.venv/bin/python -m pytest --cov=videolib --cov-report=term
+	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
+
+test-fast: .venv/installed check  # without models, servers and notebooks
+	.venv/bin/python -m pytest --numprocesses auto -m "not slow"
 
 test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image
 	test -n "$$SINGLESTOREDB_URL" || .venv/bin/python -m pip install --quiet docker
@@ -29,12 +32,12 @@ check: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/nbstripout --verify notebooks/*.ipynb
+	.venv/bin/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: .venv/installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
-	.venv/bin/nbstripout notebooks/*.ipynb
+	.venv/bin/nbstripout --keep-id notebooks/*.ipynb
 
 .venv/installed: pyproject.toml constraints.txt
 	$(CHECK_PYTHON)

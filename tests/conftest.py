@@ -3,15 +3,32 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Kernels and other processes import the checkout that is tested, not what is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
+)
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.singlestore_standin.fixtures import _standin, real_singlestore_url, singlestore_url, standin  # noqa: F401
 from videolib import FrameStore, Video, normalize
+
+SLOW_FIXTURES = {"encoder", "exact", "standin", "_standin", "singlestore_url", "vit_path", "undisturbed"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what loads a model or talks to a server; modules mark themselves where all of them does."""
+    for item in items:
+        uses = SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if uses or item.get_closest_marker("singlestore"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

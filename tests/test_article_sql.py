@@ -6,6 +6,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from sqlalchemy import create_engine, inspect, text
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.singlestore
 
 CREATE = """\

@@ -5,6 +5,8 @@ import pytest
 from benchmarks import cases, run, videos
 from videolib.demo import DEMO_MODEL_PATH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):

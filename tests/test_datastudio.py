@@ -27,6 +27,8 @@ from sqlalchemy import make_url
 from tools import build_datastudio
 from videolib import FrameStore
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 ALONE = os.environ | {"PYTHONPATH": ""}  # for a process that is not to see this checkout

@@ -7,6 +7,8 @@ import pytest
 from videolib import extract_frames, probe_video, similarity
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scenes() -> pd.DataFrame:

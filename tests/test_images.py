@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from videolib import Frame
-from videolib.images import decode_jpeg, encode_jpeg, open_image
+from videolib.images import decode_jpeg, encode_jpeg, make_thumbnail, open_image
 
 RED = (250, 10, 5)
 
@@ -114,3 +114,17 @@ def test_jpeg_is_shrunk_by_its_long_side_and_never_enlarged(shape, expected):
 def test_jpeg_keeps_red_red():
     image = np.full((64, 64, 3), RED, dtype=np.uint8)
     np.testing.assert_allclose(decode_jpeg(encode_jpeg(image))[32, 32], RED, atol=4)
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0, 0), (200, 200), (255, 255), (256, 0), (65535, 255)])
+def test_greys_have_16_bits_where_one_is_above_255(value, grey):
+    array = np.zeros((4, 4), dtype=np.int32)
+    array[2, 2] = value
+    assert center(open_image(Image.fromarray(array))) == (grey, grey, grey)
+
+
+def test_a_thumbnail_is_the_mean_of_what_it_covers():
+    board = np.indices((960, 960)).sum(axis=0) % 2 * 255  # black and white in turn
+    thumbnail = make_thumbnail(np.stack([board.astype(np.uint8)] * 3, axis=-1))
+    assert thumbnail.shape == (480, 480, 3)
+    np.testing.assert_allclose(thumbnail, 127.5, atol=1)

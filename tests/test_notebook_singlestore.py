@@ -9,6 +9,8 @@ from sqlalchemy import make_url
 
 from videolib import FrameStore
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "05_singlestore.ipynb"
 
 

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -10,6 +12,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from videolib.demo import sample_scenes
+
+pytestmark = pytest.mark.slow
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 OWN = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -88,28 +92,25 @@ def test_every_cell_ends_in_a_value_and_defines_nothing(path):
         assert not re.search(r"\binput\(|!pip|%pip", cell.source)
 
 
-@pytest.fixture(scope="session")
-def executed(tmp_path_factory) -> dict[str, nbformat.NotebookNode]:
-    """Every notebook, run alone in an empty folder."""
-    notebooks = {}
-    for path in ALONE:
-        folder = tmp_path_factory.mktemp(path.stem)
-        notebooks[path.stem] = papermill.execute_notebook(
-            path, folder / path.name, cwd=folder, progress_bar=False, kernel_name="python3"
+@cache
+def execute(path: Path) -> nbformat.NotebookNode:
+    """A notebook, run alone in an empty folder, once for all tests of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return papermill.execute_notebook(
+            path, Path(folder) / path.name, cwd=folder, progress_bar=False, kernel_name="python3"
         )
-    return notebooks
 
 
 @WITHOUT_SERVER
-def test_it_runs_alone_and_shows_something_in_every_step(path, executed):
-    for cell in [cell for cell in executed[path.stem].cells if cell.cell_type == "code"][3:]:
+def test_it_runs_alone_and_shows_something_in_every_step(path):
+    for cell in [cell for cell in execute(path).cells if cell.cell_type == "code"][3:]:
         assert cell.outputs, cell.source
         assert not any(output.output_type == "error" for output in cell.outputs)
 
 
 @WITHOUT_SERVER
-def test_it_stays_small_with_its_outputs(path, executed):
-    assert len(nbformat.writes(executed[path.stem])) < 4_000_000
+def test_it_stays_small_with_its_outputs(path):
+    assert len(nbformat.writes(execute(path))) < 4_000_000
 
 
 def first_match(notebook: nbformat.NotebookNode) -> float:
@@ -132,8 +133,9 @@ def caption_at(seconds: float) -> str:
         ("04_combined_query", "a blue car in the city"),
     ],
 )
-def test_the_right_scene_is_found(executed, name, caption):
-    assert caption_at(first_match(executed[name])) == caption
+def test_the_right_scene_is_found(name, caption):
+    (path,) = [path for path in NOTEBOOKS if path.stem == name]
+    assert caption_at(first_match(execute(path))) == caption
 
 
 def test_parameters_change_the_run(tmp_path):

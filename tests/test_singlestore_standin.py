@@ -12,6 +12,8 @@ from sqlalchemy import make_url
 from tests.singlestore_standin import StandIn
 from tests.singlestore_standin.fixtures import make_certificate
 
+pytestmark = pytest.mark.slow
+
 TABLE = (
     "CREATE TABLE frames (video_id VARCHAR(8) NOT NULL, frame_number INT NOT NULL, embedding_data VECTOR(4) NOT "
     "NULL, frame_data LONGBLOB NOT NULL, PRIMARY KEY (video_id, frame_number), SHARD KEY (video_id))"

@@ -141,7 +141,7 @@ def build_wheel(folder: Path) -> Path:
 def requirements(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], str]:
     """What pip is to install, and OpenCV, which only comes where no other build of it is there."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    optional = [line for group in GROUPS for line in project["optional-dependencies"].get(group, [])]
+    optional = [line for group in GROUPS for line in project["optional-dependencies"][group]]
     found = {}
     for line in [*project["dependencies"], *optional]:
         name, extras, specifier = re.fullmatch(r"([\w.-]+)(\[.+\])?(.*)", line).groups("")

@@ -19,6 +19,8 @@ from videolib import ClipEncoder, Encoder, Frame, ModelError, extract_frames, no
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 from videolib.encoding import clip as encoding
 
+pytestmark = pytest.mark.slow
+
 
 def pictures(count: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)

@@ -7,9 +7,19 @@ import pytest
 
 from tests.conftest import run_killed
 from tests.file_server import Reply, file_server
+from tests.light import LightEncoder
 from tests.media import write_video
-from videolib import FrameStore, StoreError, VideoReadError, embed_frames, extract_frames, ingest, preflight
-from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH
+from videolib import (
+    FrameStore,
+    StoreError,
+    VideoReadError,
+    embed_frames,
+    extract_frames,
+    ingest,
+    preflight,
+    probe_video,
+)
+from videolib.demo import SAMPLE_VIDEO_PATH
 
 EVERY_SECONDS = 1.7  # 84 samples of the sample video: three batches, the last one not full
 
@@ -45,7 +55,8 @@ def test_the_store_holds_each_sample_once(undisturbed, encoder):
     )
 
 
-def test_ingesting_again_reads_no_frame(encoder, store):
+def test_ingesting_again_reads_no_frame(store):
+    encoder = LightEncoder()
     video = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=30, progress=False)
     before = store.read_frames(video.video_id)
 
@@ -56,7 +67,8 @@ def test_ingesting_again_reads_no_frame(encoder, store):
     assert store.read_frames(video.video_id)["frame_number"].tolist() == before["frame_number"].tolist()
 
 
-def test_the_same_file_elsewhere_is_the_same_video(encoder, store, tmp_path):
+def test_the_same_file_elsewhere_is_the_same_video(store, tmp_path):
+    encoder = LightEncoder()
     first = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=30, progress=False)
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(SAMPLE_VIDEO_PATH.read_bytes())
@@ -65,7 +77,8 @@ def test_the_same_file_elsewhere_is_the_same_video(encoder, store, tmp_path):
     assert store.list_videos()[["title", "source"]].values.tolist() == [["copy", str(copy)]]
 
 
-def test_a_url_is_downloaded_and_its_secrets_are_not_stored(encoder, store, tmp_path, monkeypatch):
+def test_a_url_is_downloaded_and_its_secrets_are_not_stored(store, tmp_path, monkeypatch):
+    encoder = LightEncoder()
     monkeypatch.setenv("VIDEOLIB_CACHE_DIR", str(tmp_path / "cache"))
     with file_server() as server:
         url = server.add("/films/sample.mp4", Reply(SAMPLE_VIDEO_PATH.read_bytes()))
@@ -80,13 +93,15 @@ def test_another_interval_is_refused(undisturbed, encoder):
 
 
 @pytest.mark.parametrize("every_seconds", [0, -1, float("nan")])
-def test_a_wrong_interval_is_refused_before_anything_is_written(encoder, store, every_seconds):
+def test_a_wrong_interval_is_refused_before_anything_is_written(store, every_seconds):
+    encoder = LightEncoder()
     with pytest.raises(ValueError, match="every_seconds must"):
         ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=every_seconds, progress=False)
     assert store.list_videos().empty
 
 
-def test_what_is_no_video_is_an_error_and_leaves_nothing(encoder, store, tmp_path):
+def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
+    encoder = LightEncoder()
     path = tmp_path / "notes.mp4"
     path.write_text("not a video")
     with pytest.raises(VideoReadError, match=r"notes.mp4"):
@@ -94,31 +109,33 @@ def test_what_is_no_video_is_an_error_and_leaves_nothing(encoder, store, tmp_pat
     assert store.list_videos().empty
 
 
-def test_the_bar_counts_frames(encoder, store, capfd):
+def test_the_bar_counts_frames(store, capfd):
+    encoder = LightEncoder()
     ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=30)
     assert "5/5" in capfd.readouterr().err
 
 
 INGEST = """
-from videolib import ClipEncoder, FrameStore, ingest
+from tests.light import LightEncoder
+from videolib import FrameStore, ingest
 
-path, model, store, every_seconds = sys.argv[1:]
-encoder = ClipEncoder(model, device="cpu")
-ingest(path, encoder, FrameStore(store), every_seconds=float(every_seconds), progress=False)
+path, store, every_seconds = sys.argv[1:]
+ingest(path, LightEncoder(), FrameStore(store), every_seconds=float(every_seconds), progress=False)
 """
 
 
-def test_a_killed_ingest_goes_on_where_it_stopped(tmp_path, undisturbed, encoder):
+def test_a_killed_ingest_resumes_where_it_stopped(tmp_path, store):
     """One process after the other is killed, ever later, until nothing is left to do."""
-    path = tmp_path / "store.duckdb"
+    ingest(SAMPLE_VIDEO_PATH, LightEncoder(), store, every_seconds=EVERY_SECONDS, progress=False)
+    path = tmp_path / "killed.duckdb"
     killed = 0
     for moment in (1, 4, 9, 14, 19, 24, 29, 34, 200):
-        done = run_killed(INGEST, SAMPLE_VIDEO_PATH, DEMO_MODEL_PATH, path, EVERY_SECONDS, moment=moment)
+        done = run_killed(INGEST, SAMPLE_VIDEO_PATH, path, EVERY_SECONDS, moment=moment)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         killed += done.returncode != 0
     assert done.returncode == 0
     assert killed >= 5
-    assert_same_rows(FrameStore(path), undisturbed)
+    assert_same_rows(FrameStore(path), store)
 
 
 def slides(path, seconds=(3, 4, 2), rate=10):
@@ -129,24 +146,22 @@ def slides(path, seconds=(3, 4, 2), rate=10):
     return write_video(path, rate=rate, size=(96, 64), pictures=shown)
 
 
-class Counting:
-    """An encoder that notes how many pictures it is given."""
-
-    def __init__(self, encoder):
-        self.encoder, self.count = encoder, 0
-        self.model, self.dimension = encoder.model, encoder.dimension
-
-    def prepare(self, image):
-        return self.encoder.prepare(image)
-
-    def encode_images(self, images):
-        images = list(images)
-        self.count += len(images)
-        return self.encoder.encode_images(images)
+def test_frames_that_several_workers_wrote_out_of_order_are_resumed(store, tmp_path):
+    ingest(SAMPLE_VIDEO_PATH, LightEncoder(), store, every_seconds=EVERY_SECONDS, progress=False)
+    (video_id,) = store.list_videos()["video_id"]
+    frames = store.read_frames(video_id)
+    other = FrameStore(tmp_path / "other.duckdb")
+    how = {"model": "light", "dimension": 48, "every_seconds": EVERY_SECONDS}
+    other.write_video(probe_video(SAMPLE_VIDEO_PATH), **how)
+    other.write_frames(frames[64:])  # the last batch; the first and the second are missing
+    encoder = LightEncoder()
+    ingest(SAMPLE_VIDEO_PATH, encoder, other, every_seconds=EVERY_SECONDS, progress=False)
+    assert 0 < encoder.count <= 64
+    assert_same_rows(other, store)
 
 
-def test_stills_are_embedded_once_and_keep_their_times(encoder, store, tmp_path):
-    counting = Counting(encoder)
+def test_stills_are_embedded_once_and_keep_their_times(store, tmp_path):
+    counting = LightEncoder()
     video = ingest(slides(tmp_path / "slides.mp4"), counting, store, progress=False)
     assert counting.count == 3
     frames = store.read_frames(video.video_id)
@@ -157,41 +172,46 @@ def test_stills_are_embedded_once_and_keep_their_times(encoder, store, tmp_path)
     assert frames["frame_data"].nunique() == 3
 
 
-def test_stills_are_embedded_each_if_wanted(encoder, store, tmp_path):
-    counting = Counting(encoder)
+def test_stills_are_embedded_each_if_wanted(store, tmp_path):
+    counting = LightEncoder()
     ingest(slides(tmp_path / "slides.mp4"), counting, store, reuse_stills=False, progress=False)
     assert counting.count == 9
 
 
-def test_a_video_without_stills_is_embedded_whole(encoder, store, undisturbed):
-    counting = Counting(encoder)
-    ingest(SAMPLE_VIDEO_PATH, counting, store, every_seconds=EVERY_SECONDS, progress=False)
+def test_a_video_without_stills_is_embedded_whole(store):
+    counting = LightEncoder()
+    video = ingest(SAMPLE_VIDEO_PATH, counting, store, every_seconds=EVERY_SECONDS, progress=False)
     assert counting.count == 84
-    assert_same_rows(store, undisturbed)
+    assert len(store.read_frames(video.video_id)) == 84
 
 
 @pytest.mark.parametrize("sampling", ["keyframes", "shots"])
-def test_other_samplings_are_stored_and_never_mixed(sampling, encoder, store):
-    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, sampling=sampling, every_seconds=2, progress=False)
+def test_other_samplings_are_stored_and_never_mixed(sampling, store, tmp_path):
+    encoder = LightEncoder()
+    path = slides(tmp_path / "slides.mp4")
+    video = ingest(path, encoder, store, sampling=sampling, every_seconds=2, progress=False)
     stored = store.read_frames(video.video_id)
-    expected = list(extract_frames(SAMPLE_VIDEO_PATH, sampling=sampling, every_seconds=2))
+    expected = list(extract_frames(path, sampling=sampling, every_seconds=2))
     assert stored["timestamp_seconds"].tolist() == [frame.timestamp_seconds for frame in expected]
+    assert len(expected) > 2
     assert store.list_videos()["sampling"].tolist() == [sampling]
     with pytest.raises(StoreError, match=f"sampling must be {sampling}, .*got interval"):
-        ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=2, progress=False)
+        ingest(path, encoder, store, every_seconds=2, progress=False)
 
 
-def test_an_encoder_that_fails_is_an_error_and_the_rest_can_follow(encoder, store, undisturbed):
-    class Failing(Counting):
+def test_an_encoder_that_fails_is_an_error_and_the_rest_can_follow(store, tmp_path):
+    class Failing(LightEncoder):
         def encode_images(self, images):
             if self.count >= 40:
                 raise RuntimeError("out of memory")
             return super().encode_images(images)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        ingest(SAMPLE_VIDEO_PATH, Failing(encoder), store, every_seconds=EVERY_SECONDS, progress=False)
+        ingest(SAMPLE_VIDEO_PATH, Failing(), store, every_seconds=EVERY_SECONDS, progress=False)
     assert store.list_videos()["frame_count"].tolist() == [32]
-    ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=EVERY_SECONDS, progress=False)
+    undisturbed = FrameStore(tmp_path / "undisturbed.duckdb")
+    for each in (store, undisturbed):
+        ingest(SAMPLE_VIDEO_PATH, LightEncoder(), each, every_seconds=EVERY_SECONDS, progress=False)
     assert_same_rows(store, undisturbed)
 
 

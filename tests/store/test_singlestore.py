@@ -11,6 +11,8 @@ from tests.singlestore_standin import StandIn
 from tests.singlestore_standin.fixtures import make_certificate
 from videolib import FrameStore, StoreError, normalize
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 64
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 QUERY = normalize(np.arange(1, DIMENSION + 1))

@@ -763,6 +763,19 @@ def test_truncated_file_gives_its_good_part_and_one_warning(suffix: str, tmp_pat
     assert probe_video(path).duration_seconds == pytest.approx(10)
 
 
+def test_a_matroska_file_that_lacks_its_last_second_says_so(tmp_path: Path) -> None:
+    """Keyframes each half second lie in clusters of their own, so that the cut leaves no broken one."""
+    whole = write_video(tmp_path / "whole.mkv", count=120, options={"g": "15", "x264-params": "scenecut=0"})
+    with av.open(str(whole)) as container:
+        ends = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: ends[90]])
+    with pytest.warns(UserWarning, match=r"of \d+ samples could not be read"):
+        samples = list(extract_frames(cut, every_seconds=0.5))
+    assert 4 <= len(samples) <= 6
+    assert probe_video(cut).duration_seconds == pytest.approx(4, abs=0.05)
+
+
 def test_damaged_middle_is_left_out_and_counted(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "whole.mp4", count=300, options=CLOSED_GOP)
     with av.open(str(whole)) as container:
