@@ -38,6 +38,7 @@ format: .venv/installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 	.venv/bin/nbstripout --keep-id notebooks/*.ipynb
+	.venv/bin/python tools/make_api_page.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(CHECK_PYTHON)

@@ -10,20 +10,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 FOR_USERS = PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["singlestore"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 CONDA_NAMES = {"pytorch": "torch", "py-opencv": "opencv-python", "python-duckdb": "duckdb"}
-ASKED_FOR = {
-    *(
-        "jupyterlab",
-        "torch",
-        "clip-anytorch",
-        "opencv-python",
-        "pandas",
-        "numpy",
-        "matplotlib",
-        "tqdm",
-        "requests",
-    ),
-    *("sqlalchemy", "singlestoredb", "ipywidgets", "papermill"),
-}
+ASKED_FOR = {"jupyterlab", "torch", "clip-anytorch", "opencv-python", "pandas", "numpy", "matplotlib", "tqdm"}
+ASKED_FOR |= {"requests", "sqlalchemy", "singlestoredb", "ipywidgets", "papermill"}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:

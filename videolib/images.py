@@ -1,4 +1,4 @@
-"""How a picture becomes RGB, and how it becomes a JPEG and back."""
+"""How an image becomes RGB, and how it becomes a JPEG and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathL
 
 
 def open_image(image: ImageSource) -> Image.Image:
-    """Open a picture as an upright RGB PIL image.
+    """Open an image as an upright RGB PIL image.
 
     Transparency is laid over white, EXIF orientation is applied, 16-bit greys are scaled to 8 bits.
 
@@ -32,7 +32,7 @@ def open_image(image: ImageSource) -> Image.Image:
     Raises
     ------
     ValueError
-        If it is none of these, empty, or not a readable picture.
+        If it is none of these, empty, or not readable.
     """
     if isinstance(image, Frame):
         image = image.image

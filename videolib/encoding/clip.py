@@ -92,7 +92,7 @@ class ClipEncoder:
         Raises
         ------
         ValueError
-            If it is not a picture.
+            If it is not an image.
         """
         pixels = _rgb_array(image)
         size = self._resolution
@@ -114,7 +114,7 @@ class ClipEncoder:
         Raises
         ------
         ValueError
-            If `images` is one picture instead of several, or one of them is not a picture.
+            If `images` is one image instead of several, or one of them is none.
         """
         single = isinstance(images, str | bytes | os.PathLike | Image.Image | Frame)
         if single or (isinstance(images, np.ndarray) and images.ndim < 4):

@@ -1,4 +1,4 @@
-"""How words and pictures become one query embedding."""
+"""How texts and images become one query embedding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def text_query(text: str, encoder: Encoder) -> FloatArray:
 
 
 def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:
-    """Embed a picture: (d,) float32, unit length.
+    """Embed an image: (d,) float32, unit length.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:
     Raises
     ------
     ValueError
-        If it is not a readable picture.
+        If it is not a readable image.
     DownloadError
         If a URL does not answer with one, or with more than 50 MB.
     """
@@ -65,7 +65,7 @@ def combine(
     """Combine a text query and an image query into one.
 
     Image similarities spread far more over a video's frames than text similarities do, so that a plain
-    mean follows the picture. Standardizing divides each part by the standard deviation of its
+    mean follows the image. Standardizing divides each part by the standard deviation of its
     similarities to `embeddings`: ranking by the result is ranking by the weighted sum of their z-scores.
 
     Parameters
