@@ -12,15 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import FuncFormatter
 
+from videolib.display.text import fit_text, font_families
 from videolib.images import decode_jpeg
 from videolib.search import top_k
 from videolib.types import Video
 
 TILE_INCHES = 2.4
+TIMELINE_INCHES = (11, 4)
 THUMBNAIL_SHARE = 0.16  # of the time axis
-THUMBNAIL_POINTS = 110  # long side
+THUMBNAIL_POINTS = (80, 110)  # height and width at most
+COLUMNS_PER_INCH = 10  # characters of a title
 LINE_COLOR = "#3b6ea5"
 MARK_COLOR = "#d1495b"
+TITLE_STYLE: dict[str, Any] = {"fontsize": 11, "color": "black", "parse_math": False}  # a $ is a dollar
 
 
 def format_seconds(seconds: float) -> str:
@@ -55,21 +59,25 @@ def plot_frames(matches: pd.DataFrame, *, columns: int = 5, title: str | None = 
     images = [decode_jpeg(data) for data in matches["frame_data"]]
     # As tall as the tallest picture needs, up to a square: portrait and landscape stand side by side.
     aspect = min(1.0, max(image.shape[0] / image.shape[1] for image in images))
-    size = (columns * TILE_INCHES, rows * (TILE_INCHES * aspect + 0.45) + (0.4 if title else 0))
+    width = columns * TILE_INCHES
+    title = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
+    lines = title.count("\n") + 1 if title else 0
+    size = (width, rows * (TILE_INCHES * aspect + 0.45) + 0.2 * lines + (0.2 if title else 0))
     figure, axes = plt.subplots(
         rows, columns, figsize=size, squeeze=False, layout="constrained", facecolor="white"
     )
     plt.close(figure)
     for axis in axes.flat:
         axis.set_axis_off()
+        axis.set_anchor("N")  # the labels of portrait and landscape stand in one line
     for axis, image, match in zip(axes.flat, images, matches.to_dict("records"), strict=False):
         axis.imshow(image)
-        lines = f"frame {match['frame_number']} · {format_seconds(match['timestamp_seconds'])}"
+        label = f"frame {match['frame_number']} · {format_seconds(match['timestamp_seconds'])}"
         if "similarity" in match:
-            lines += f"\nsimilarity {match['similarity']:.3f}"
-        axis.set_title(lines, fontsize=8, color="black")
+            label += f"\nsimilarity {match['similarity']:.3f}"
+        axis.set_title(label, fontsize=8, color="black")
     if title:
-        figure.suptitle(title, fontsize=11, color="black")
+        figure.suptitle(title, **TITLE_STYLE, family=font_families())
     return figure
 
 
@@ -98,7 +106,10 @@ def plot_timeline(
     _require(similarities, "similarities", ["timestamp_seconds", "similarity", "frame_data"])
     rows = similarities.sort_values("timestamp_seconds")
     best = rows.iloc[top_k(rows["similarity"], k)]
-    figure, axis = plt.subplots(figsize=(11, 4), layout="constrained", facecolor="white")
+    title = fit_text(title or video.title, columns=round(TIMELINE_INCHES[0] * COLUMNS_PER_INCH))
+    width, height = TIMELINE_INCHES
+    size = (width, height + 0.2 * title.count("\n"))
+    figure, axis = plt.subplots(figsize=size, layout="constrained", facecolor="white")
     plt.close(figure)
     axis.plot(rows["timestamp_seconds"], rows["similarity"], color=LINE_COLOR, linewidth=1.2)
     axis.scatter(best["timestamp_seconds"], best["similarity"], color=MARK_COLOR, zorder=3, s=28)
@@ -118,7 +129,7 @@ def plot_timeline(
     axis.set_yticks([tick for tick in axis.get_yticks() if low - 0.05 * span <= tick <= high + 0.05 * span])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_seconds(seconds)))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(title or video.title, fontsize=11, color="black")
+    axis.set_title(title, **TITLE_STYLE, family=font_families())
     return figure
 
 
@@ -126,7 +137,9 @@ def _draw_thumbnail(axis: Axes, match: dict[Any, Any], *, end: float, height: fl
     seconds, half = match["timestamp_seconds"], end * THUMBNAIL_SHARE / 2
     image = decode_jpeg(match["frame_data"])
     picture = AnnotationBbox(
-        OffsetImage(image, zoom=THUMBNAIL_POINTS / max(image.shape)),
+        OffsetImage(
+            image, zoom=min(most / side for most, side in zip(THUMBNAIL_POINTS, image.shape[:2], strict=True))
+        ),
         xy=(seconds, match["similarity"]),
         xybox=(min(max(seconds, half), end - half), height),
         arrowprops={"arrowstyle": "-", "color": MARK_COLOR, "linewidth": 0.8},
