@@ -14,6 +14,8 @@ from .ingestion import Preflight as Preflight
 from .ingestion import embed_frames as embed_frames
 from .ingestion import ingest as ingest
 from .ingestion import preflight as preflight
+from .parameters import Parameters as Parameters
+from .parameters import check_parameters as check_parameters
 from .search import FrameIndex as FrameIndex
 from .search import combine as combine
 from .search import image_query as image_query

@@ -1,0 +1,78 @@
+import pytest
+
+from videolib import check_parameters
+from videolib.demo import SAMPLE_VIDEO_PATH
+
+
+def test_nothing_given_is_the_sample_video_with_its_model_and_store():
+    chosen = check_parameters()
+    assert (chosen.video_path, chosen.model, chosen.store_path) == (
+        str(SAMPLE_VIDEO_PATH),
+        "demo",
+        "demo.duckdb",
+    )
+
+
+@pytest.mark.parametrize("source", ["https://example.org/a.mp4", __file__])
+def test_a_video_of_ones_own_goes_with_the_real_model_and_another_store(source):
+    chosen = check_parameters(video_path=source)
+    assert (chosen.video_path, chosen.model, chosen.store_path) == (source, "ViT-B/32", "videolib.duckdb")
+
+
+def test_what_is_given_stands():
+    chosen = check_parameters(model="RN50", store_path="mine.duckdb", query_image=__file__)
+    assert (chosen.model, chosen.store_path, chosen.query_image) == ("RN50", "mine.duckdb", __file__)
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "talk.mp4").touch()
+    assert check_parameters(video_path="~/talk.mp4").video_path == str(tmp_path / "talk.mp4")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"every_seconds": "1"}, 1.0),
+        ({"every_seconds": "0.5"}, 0.5),
+        ({"every_seconds": 2}, 2.0),
+        ({"k": 5.0}, 5),
+        ({"k": "5"}, 5),
+        ({"weight": "1"}, 1.0),
+        ({"query_seconds": " 8 "}, 8.0),
+        ({"query_text": 2024}, "2024"),
+        ({"query_text": " a car "}, "a car"),
+    ],
+)
+def test_what_is_unambiguous_is_taken(given, expected):
+    (name,) = given
+    value = getattr(check_parameters(**given), name)
+    assert (value, type(value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"every_seconds": 0}, "every_seconds must be a number above 0, got 0"),
+        ({"every_seconds": "often"}, "every_seconds must be a number above 0, got 'often'"),
+        ({"every_seconds": float("nan")}, "every_seconds must be a number above 0, got nan"),
+        ({"every_seconds": None}, "every_seconds must be a number above 0, got None"),
+        ({"k": 0}, "k must be a whole number, 1 or more, got 0"),
+        ({"k": 2.5}, "k must be a whole number, 1 or more, got 2.5"),
+        ({"k": True}, "k must be a whole number, 1 or more, got True"),
+        ({"weight": 2}, r"weight must be from 0 \(the picture alone\) to 1 \(the text alone\), got 2"),
+        ({"query_seconds": -1}, "query_seconds must be a number, 0 or more, got -1"),
+        ({"query_seconds": [1]}, r"query_seconds must be a number, 0 or more, got \[1\]"),
+        ({"query_text": ""}, "query_text must describe what to look for, got ''"),
+        ({"query_text": "  "}, "query_text must describe what to look for, got '  '"),
+        (
+            {"video_path": "tlak.mp4"},
+            "video_path must be an existing file or an .* got 'tlak.mp4': check the path",
+        ),
+        ({"query_image": "/nowhere.png"}, "query_image must be an existing file or an .* got '/nowhere.png'"),
+    ],
+)
+def test_what_is_wrong_is_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        check_parameters(**given)

@@ -1,0 +1,110 @@
+"""A notebook's parameters, checked in one place before anything is opened or loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from videolib.addresses import hide_secrets, is_address
+from videolib.demo import SAMPLE_VIDEO_PATH
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What `check_parameters` found right, with the defaults filled in and numbers as numbers."""
+
+    video_path: str
+    model: str
+    store_path: str
+    every_seconds: float
+    query_text: str
+    query_image: str
+    query_seconds: float
+    weight: float
+    k: int
+
+
+def check_parameters(
+    *,
+    video_path: object = "",
+    model: object = "",
+    store_path: object = "",
+    every_seconds: object = 1.0,
+    query_text: object = "a red car",
+    query_image: object = "",
+    query_seconds: object = 0.0,
+    weight: object = 0.5,
+    k: object = 5,
+) -> Parameters:
+    """Check what a person, a job or papermill gave to a notebook, before anything is opened or loaded.
+
+    Numbers that came as text are taken where they are unambiguous.
+
+    Parameters
+    ----------
+    video_path
+        An existing file or an http(s) address; empty for the sample video, which goes with the model "demo" and
+        the store ``demo.duckdb``.
+    model, store_path
+        As `ClipEncoder` and `FrameStore` take them; empty for "ViT-B/32" and ``videolib.duckdb``.
+    every_seconds
+        Above 0.
+    query_text
+        What to look for.
+    query_image
+        An existing file or an http(s) address; empty for none.
+    query_seconds
+        0 or more.
+    weight
+        The text's share, from 0 to 1.
+    k
+        A whole number, 1 or more.
+
+    Raises
+    ------
+    ValueError
+        With the name of the parameter, what came, and what is right.
+    """
+    video = _source("video_path", video_path)
+    text = str(query_text).strip()
+    if isinstance(query_text, bool) or not text:
+        raise ValueError(f"query_text must describe what to look for, got {query_text!r}")
+    share = "from 0 (the picture alone) to 1 (the text alone)"
+    count = _number("k", k, "a whole number, 1 or more", lambda value: value >= 1 and value == int(value))
+    return Parameters(
+        video_path=video or str(SAMPLE_VIDEO_PATH),
+        model=str(model) or ("ViT-B/32" if video else "demo"),
+        store_path=str(store_path) or ("videolib.duckdb" if video else "demo.duckdb"),
+        every_seconds=_number("every_seconds", every_seconds, "a number above 0", lambda value: value > 0),
+        query_text=text,
+        query_image=_source("query_image", query_image),
+        query_seconds=_number(
+            "query_seconds", query_seconds, "a number, 0 or more", lambda value: value >= 0
+        ),
+        weight=_number("weight", weight, share, lambda value: 0 <= value <= 1),
+        k=int(count),
+    )
+
+
+def _source(name: str, value: object) -> str:
+    text = str(value)
+    if not text or is_address(text):
+        return text
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"{name} must be an existing file or an http(s) address, got {hide_secrets(text)!r}: check the path"
+        )
+    return str(path)
+
+
+def _number(name: str, value: object, rule: str, is_right: Callable[[float], bool]) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and is_right(number)):
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+    return number
