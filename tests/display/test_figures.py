@@ -125,3 +125,29 @@ def test_wrong_tables_are_refused(plot, change, message):
 def test_no_columns_are_refused():
     with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
         plot_frames(make_matches(1), columns=0)
+
+
+def curve(seconds: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"timestamp_seconds": seconds, "similarity": np.linspace(0, 1, len(seconds))})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gaps"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7], 0),
+        ([0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13], 1),
+        ([0, 5, 7, 30, 33, 41, 60], 0),  # shots
+        ([0], 0),
+    ],
+)
+def test_the_curve_has_a_gap_where_frames_are_missing(seconds, gaps):
+    figure = plot_timeline(make_video(), curve(seconds), matches=make_matches(1))
+    line = figure.axes[0].lines[0]
+    assert np.isnan(line.get_ydata()).sum() == gaps
+    assert len(line.get_xdata()) == len(seconds) + gaps
+
+
+def test_the_marked_frames_are_the_matches():
+    figure = plot_timeline(make_video(), curve(list(range(100))), matches=make_matches(3))
+    (marks,) = figure.axes[0].collections
+    np.testing.assert_allclose(marks.get_offsets()[:, 0], [0, 7.5, 15])

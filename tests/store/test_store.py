@@ -118,6 +118,25 @@ def test_search_within_a_video_and_a_time_range(store):
     assert found["rank"].tolist() == [1, 2, 3]
 
 
+def test_a_videos_curve_has_every_frame_in_order_of_time_and_no_picture(store):
+    rows = random_rows(1200)
+    frames = fill(store, "v1", rows)
+    fill(store, "v2", random_rows(3))
+    query = normalize(random_rows(1, seed=5)[0])
+    curve = store.similarities(query, "v1")
+    assert curve.columns.tolist() == ["video_id", "frame_number", "timestamp_seconds", "similarity"]
+    assert curve["timestamp_seconds"].tolist() == frames["timestamp_seconds"].tolist()
+    np.testing.assert_allclose(curve["similarity"], normalize(rows) @ query, atol=1e-6)
+
+
+def test_a_curve_of_an_unknown_video_or_a_wrong_query_is_refused(store):
+    fill(store, "v1", random_rows(3))
+    with pytest.raises(StoreError, match="got 'v9': see list_videos"):
+        store.similarities(np.ones(DIMENSION), "v9")
+    with pytest.raises(ValueError, match="query must fit the store's model"):
+        store.similarities(np.ones(3), "v1")
+
+
 def test_a_query_need_not_have_unit_length(store):
     fill(store, "v1", np.eye(DIMENSION))
     assert store.search(np.full(DIMENSION, 0.5), 1)["similarity"].tolist() == [0.5]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -82,19 +83,28 @@ def plot_frames(matches: pd.DataFrame, *, columns: int = 5, title: str | None = 
 
 
 def plot_timeline(
-    video: Video, similarities: pd.DataFrame, *, k: int = 5, title: str | None = None
+    video: Video,
+    similarities: pd.DataFrame,
+    *,
+    matches: pd.DataFrame | None = None,
+    k: int = 5,
+    title: str | None = None,
 ) -> Figure:
     """Show similarity over a video's time, with the best frames marked and pictured above the curve.
+
+    The curve has a gap where no frames are known, such as in a damaged part.
 
     Parameters
     ----------
     video
         The video, for its length and title.
     similarities
-        Columns timestamp_seconds, similarity and frame_data, one row for each frame, in any order: what
-        `FrameStore.search` gives for this video with a k as large as its frame count.
+        Columns timestamp_seconds and similarity, one row for each frame, in any order: what
+        `FrameStore.similarities` gives.
+    matches
+        The frames that are marked, as `FrameStore.search` gives them; those close together share one picture.
     k
-        How many frames are marked; those close together share one picture.
+        Without `matches`, how many of the best of `similarities` are marked; these need frame_data, too.
     title
         Line above the figure; the video's title by default.
 
@@ -103,15 +113,17 @@ def plot_timeline(
     ValueError
         If there are no rows, or a column is missing.
     """
-    _require(similarities, "similarities", ["timestamp_seconds", "similarity", "frame_data"])
+    _require(similarities, "similarities", ["timestamp_seconds", "similarity"])
     rows = similarities.sort_values("timestamp_seconds")
-    best = rows.iloc[top_k(rows["similarity"], k)]
+    best = rows.iloc[top_k(rows["similarity"], k)] if matches is None else matches
+    name = "similarities" if matches is None else "matches"
+    _require(best, name, ["timestamp_seconds", "similarity", "frame_data"])
     title = fit_text(title or video.title, columns=round(TIMELINE_INCHES[0] * COLUMNS_PER_INCH))
     width, height = TIMELINE_INCHES
     size = (width, height + 0.2 * title.count("\n"))
     figure, axis = plt.subplots(figsize=size, layout="constrained", facecolor="white")
     plt.close(figure)
-    axis.plot(rows["timestamp_seconds"], rows["similarity"], color=LINE_COLOR, linewidth=1.2)
+    axis.plot(*_with_gaps(rows), color=LINE_COLOR, linewidth=1.2)
     axis.scatter(best["timestamp_seconds"], best["similarity"], color=MARK_COLOR, zorder=3, s=28)
     low, high = rows["similarity"].min(), rows["similarity"].max()
     span = (high - low) or 1.0
@@ -131,6 +143,16 @@ def plot_timeline(
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(title, **TITLE_STYLE, family=font_families())
     return figure
+
+
+def _with_gaps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Times and similarities, with a NaN where frames of an even sampling are missing."""
+    seconds, values = rows["timestamp_seconds"].to_numpy(float), rows["similarity"].to_numpy(float)
+    steps = np.diff(seconds)
+    usual = np.median(steps) if len(steps) else 0.0
+    is_even = np.isclose(steps, usual).mean() > 0.8 if len(steps) else False  # keyframes and shots are not
+    gaps = np.flatnonzero((steps > 1.5 * usual) & is_even) + 1
+    return np.insert(seconds, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
 def _draw_thumbnail(axis: Axes, match: dict[Any, Any], *, end: float, height: float) -> None:

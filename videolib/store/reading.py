@@ -14,6 +14,7 @@ from videolib.errors import StoreError
 from videolib.search import MATCH_COLUMNS, FrameIndex, check_k, make_matches
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
+from videolib.types import FloatArray
 
 BATCH_SIZE, INDEX_BATCH_SIZE = 1000, 20_000  # frames with pictures, and without: some tens of MB
 INDEX_OVERFETCH = 4  # a vector index that finds more than k rows misses fewer of the best k
@@ -60,19 +61,12 @@ class Reading(Connected):
             If the query has a wrong shape or a value that is not finite, or k is negative.
         """
         k = check_k(k)
-        values = np.asarray(query, dtype=np.float32)
-        if values.ndim != 1 or not np.isfinite(values).all():
-            raise ValueError(f"query must be one embedding (d,) of finite numbers, got shape {values.shape}")
+        values = _as_query(query)
         with self._begin() as connection:
             model = stored_model(connection)
             if model is None:
                 return _no_matches()
-            if len(values) != model[1]:
-                raise ValueError(
-                    f"query must fit the store's model, {describe_model(model)}, got dimension {len(values)}: "
-                    "make it with the encoder that the store was filled with"
-                )
-            similarity = dot_product(FRAMES.c.embedding_data, literal(values, Vector(len(values))))
+            similarity = _similarity_to(values, model)
             index_k = None if exact else INDEX_OVERFETCH * k
             # An index knows no second key.
             ties = [FRAMES.c.video_id, FRAMES.c.frame_number] if exact else []
@@ -89,6 +83,36 @@ class Reading(Connected):
                 )
             # Only now the pictures, which are most of the data.
             return make_matches(found, found["similarity"], self._select_pictures(connection, found))
+
+    @retried
+    def similarities(self, query: npt.ArrayLike, video_id: str) -> pd.DataFrame:
+        """Compare a query with every frame of a video: its curve over time, without pictures.
+
+        Parameters
+        ----------
+        query
+            (d,) embedding, of the model whose embeddings the store holds.
+
+        Returns
+        -------
+        Columns video_id, frame_number, timestamp_seconds, similarity, one row for each frame, in order of time.
+
+        Raises
+        ------
+        ValueError
+            If the query has a wrong shape or a value that is not finite.
+        StoreError
+            If the video is not in the store.
+        """
+        values = _as_query(query)
+        with self._begin() as connection:
+            similarity = _similarity_to(values, require_videos(connection, video_id))
+            statement = (
+                select(*FRAME_KEYS, similarity.label("similarity"))
+                .where(FRAMES.c.video_id == video_id)
+                .order_by(FRAMES.c.frame_number)
+            )
+            return self._database.read(connection, statement)
 
     @retried
     def read_frames(
@@ -237,6 +261,23 @@ class Reading(Connected):
             videos = self._database.read(connection, statement)
         # Sorted here, because databases differ in the order of capital letters.
         return videos.sort_values(["title", "video_id"], ignore_index=True)
+
+
+def _as_query(query: npt.ArrayLike) -> FloatArray:
+    values = np.asarray(query, dtype=np.float32)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ValueError(f"query must be one embedding (d,) of finite numbers, got shape {values.shape}")
+    return values
+
+
+def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[float]:
+    """Each frame's similarity to a query, as the database computes it; ValueError if it does not fit the model."""
+    if len(query) != model[1]:
+        raise ValueError(
+            f"query must fit the store's model, {describe_model(model)}, got dimension {len(query)}: "
+            "make it with the encoder that the store was filled with"
+        )
+    return dot_product(FRAMES.c.embedding_data, literal(query, Vector(len(query))))
 
 
 def _no_matches() -> pd.DataFrame:
