@@ -109,6 +109,23 @@ def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
     assert store.list_videos().empty
 
 
+@pytest.mark.filterwarnings("ignore:.*1 of 1 samples could not be read")
+def test_a_video_without_one_readable_sample_is_an_error_and_never_complete(encoder, store, tmp_path):
+    path = write_video(tmp_path / "torn.h264", options={"g": "15"})
+    content = bytearray(path.read_bytes())
+    slice_header = content.index(b"\0\0\1\x65") + 4
+    content[slice_header : slice_header + 4] = (
+        b"\xff" * 4
+    )  # without time stamps, a lost picture moves all others
+    path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(VideoReadError, match=r"torn.h264 has no frame that can be read among the 1 to"):
+            ingest(path, encoder, store, every_seconds=100, progress=False)
+        assert not store.list_videos()["complete"].any()
+    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=100, progress=False)
+    assert store.list_videos().set_index("video_id")["complete"][video.video_id]
+
+
 def test_the_bar_counts_frames(store, capfd):
     encoder = LightEncoder()
     ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=30)

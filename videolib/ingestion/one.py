@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from videolib.addresses import hide_secrets
 from videolib.downloads import fetch_video
+from videolib.errors import VideoReadError
 from videolib.ingestion.pipeline import embed_samples
 from videolib.progress import tqdm
 from videolib.store import FrameStore, mean_bytes
@@ -54,7 +55,7 @@ def ingest(
     Raises
     ------
     VideoReadError
-        If the file is no readable video.
+        If the file is no readable video, or not one of the frames to sample can be read.
     DownloadError
         If the URL cannot be downloaded.
     StoreError
@@ -78,7 +79,7 @@ def ingest(
     if samples is None:
         return video
     done = store.read_frame_numbers(video.video_id)
-    left = samples.without(done.tolist())
+    left, written = samples.without(done.tolist()), len(done)
     batches = embed_samples(video.video_id, left, encoder, reuse_stills=reuse_stills)
     bar = tqdm(total=len(samples), initial=len(done), desc=video.title, unit="frame", disable=not progress)
     with bar, closing(batches):
@@ -87,5 +88,11 @@ def ingest(
                 store.check_room(len(left), frame_bytes=mean_bytes(batch))
             store.write_frames(batch)
             bar.update(len(batch))
+            written += len(batch)
+    if not written:
+        raise VideoReadError(
+            f"{timeline.table.path} has no frame that can be read among the {len(samples)} to sample; "
+            "download or export it again"
+        )
     store.mark_complete(video.video_id)
     return video

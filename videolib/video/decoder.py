@@ -15,7 +15,9 @@ from av.video.frame import VideoFrame
 from videolib.cores import available_cores
 from videolib.errors import VideoReadError
 from videolib.types import RGBArray
+from videolib.video.colour import to_bt709
 from videolib.video.demux import demux, opened
+from videolib.video.joined import shifted
 from videolib.video.timeline import Timeline
 
 
@@ -66,7 +68,7 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
         width = round(width * aspect)
     elif Fraction(1, 4) <= aspect < 1:
         height = round(height / aspect)
-    image = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
+    image = to_bt709(frame, width, height)
     # frame.side_data would make a cycle, and pictures stay in memory until the garbage collector comes
     matrix = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     if matrix is not None:
@@ -94,7 +96,8 @@ def decode_all(timeline: Timeline) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
     with opened(timeline.table.path) as (container, stream):
         decoder = Decoder(stream.codec_context, threads=1 if timeline.is_untimed else frame_threads())
-        for count, frame in enumerate(decoder.run(enumerate(demux(container, stream)))):
+        packets = shifted(demux(container, stream), timeline.table)
+        for count, frame in enumerate(decoder.run(enumerate(packets))):
             packet = timeline.packet_of(frame, count)
             if packet is not None and not frame.is_corrupt:
                 yield packet, frame

@@ -24,6 +24,7 @@ from videolib.cores import available_cores
 from videolib.types import RGBArray
 from videolib.video.decoder import Decoder, frame_threads, to_rgb
 from videolib.video.demux import demux, opened
+from videolib.video.joined import shifted
 from videolib.video.timeline import Timeline
 
 T = TypeVar("T")
@@ -140,7 +141,7 @@ def _decode_gops(
         pending: deque[tuple[_Gop, Future[dict[int, T] | None]]] = deque()
         jobs = (
             (gop, pool.submit(decoder.decode, gop, packets))
-            for gop, packets in _cut(gops, skipped, demux(container, stream))
+            for gop, packets in _cut(gops, skipped, shifted(demux(container, stream), timeline.table))
         )
         try:
             while True:
@@ -272,7 +273,7 @@ def _stream(
 
     with opened(timeline.table.path) as (container, stream):
         decoder = Decoder(stream.codec_context, threads=1 if careful else frame_threads())
-        for packet, frame in settled(decoder, demux(container, stream)):
+        for packet, frame in settled(decoder, shifted(demux(container, stream), timeline.table)):
             if frame is None and not careful:
                 return
             yield packet, None if frame is None else convert(to_rgb(frame, timeline.table.aspect))

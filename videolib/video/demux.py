@@ -40,6 +40,7 @@ class PacketTable:
     frame_length: int  # on screen, as the rate tells it
     reorders: bool
     declared: int  # the length that the file claims where its packets end before that, else 0
+    shifts: np.ndarray | None = None  # (packets,) int64, by how much the times are moved in a joined file
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from videolib.types import Frame, RGBArray, Sampling, Video
 from videolib.video.decoder import first_frame, to_rgb
 from videolib.video.decoding import decode
 from videolib.video.demux import read_packets
+from videolib.video.joined import lay_in_a_row
 from videolib.video.sampling import SamplePlan, plan_samples
 from videolib.video.timeline import Timeline, lay_out
 
@@ -51,7 +52,7 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
     Errors are those of `probe_video`.
     """
     file = _checked_path(path)
-    table = read_packets(file)
+    table = lay_in_a_row(read_packets(file))
     first = first_frame(file)
     height, width = to_rgb(first, table.aspect).shape[:2]
     return lay_out(table, first, width=width, height=height)
