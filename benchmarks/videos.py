@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import Colorspace
 
 RATE = 30
 SCENE_SECONDS = (9, 4, 6, 3, 11, 2, 7, 5, 3, 10, 6, 9)  # 75 s, then again
@@ -77,6 +78,8 @@ def make_video(folder: Path, name: str, seconds: int | None = None) -> Path:
             stream.pix_fmt = spec.pixel_format
             stream.bit_rate = int(spec.megabits * 1e6)
             stream.codec_context.thread_count = 0
+            # else some would take HD for BT.709, and some for BT.601
+            stream.codec_context.colorspace = Colorspace.ITU601
             if spec.rotation is not None:
                 stream.set_display_rotation(spec.rotation)
             for picture, is_cut in _pictures(seconds * RATE, spec.size):

@@ -82,9 +82,13 @@ def extract_frames(
     """Sample a video, as a stream.
 
     A sample is a frame as it is on screen: in square pixels, with rotation and mirroring applied and
-    transparency dropped. Where the picture size changes within a video, so does that of the images. start_seconds
-    and end_seconds select the samples with start_seconds <= timestamp_seconds < end_seconds of those of the whole
-    video, so a frame_number means the same moment whatever is selected.
+    transparency dropped. Where the picture size changes within a video, so does that of the images. HDR (PQ and
+    HLG) and wide gamuts are brought to BT.709 by the curves of ITU-R BT.2100 and BT.2390, with a reference white
+    of 203 cd/m². YUV that does not tell its matrix counts as BT.709 where it is 1280 wide or over 576 high, else
+    as BT.601, as players take it.
+
+    start_seconds and end_seconds select the samples with start_seconds <= timestamp_seconds < end_seconds of
+    those of the whole video, so a frame_number means the same moment whatever is selected.
 
     Samples whose frame is damaged or cut off are left out; at the end one UserWarning gives their number.
 
