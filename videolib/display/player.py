@@ -58,7 +58,7 @@ def play_clip(
         for frame in frames:
             if stream is None:
                 source_height, source_width = frame.image.shape[:2]
-                height = min(height, source_height) // 2 * 2  # H.264 wants even sides
+                height = min(height, source_height) // 2 * 2 or 2  # H.264 wants even sides
                 width = round(source_width * height / source_height / 2) * 2 or 2
                 stream = container.add_stream(
                     "libx264", CLIP_FRAMES_PER_SECOND, {"crf": "26", "preset": "veryfast"}

@@ -42,8 +42,8 @@ class ClipEncoder:
         What the model computes in; embeddings are float32 always, and those of all precisions go together.
         "auto" takes bfloat16 on a CPU that has it in hardware, float16 on a CUDA GPU, else float32.
     preprocess
-        "fast" resizes as clip does, several times faster and at most two grey levels apart; "reference" is
-        clip's own preprocessing, bit for bit.
+        "fast" resizes as clip does, several times faster and at most two grey levels apart (images about twice
+        as high as wide, or higher, as fast as clip); "reference" is clip's own preprocessing, bit for bit.
 
     Raises
     ------
@@ -200,6 +200,10 @@ def _rgb_array(image: ImageSource) -> RGBArray:
 
 
 def _resize_fast(pixels: RGBArray, size: int) -> RGBArray:
+    height, width = pixels.shape[:2]
+    if height > 1.9 * width and width > size:
+        # Pillow from 13 on shrinks tall pictures the other way first, and rounds in between
+        return _resize_as_clip(pixels, size)
     pixels = np.require(pixels, requirements=["C", "W"])  # as torch demands of an array
     planes = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, height, width)
     planes = v2.functional.resize(planes, [size], v2.InterpolationMode.BICUBIC, antialias=True)

@@ -15,6 +15,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from videolib.errors import VideoReadError
+from videolib.video.unreadable import ALLOWED_FORMATS
 
 _TRUNCATED_SECONDS = 0.25  # a Matroska file that ends this much before its declared duration was cut
 
@@ -47,8 +48,10 @@ class PacketTable:
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file at its video stream: the default one, never cover art."""
     try:
-        # an absolute path, so that "talk: part 1.mp4" is no protocol; a playlist may name no other host
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+        # an absolute path, so that "talk: part 1.mp4" is no protocol; and nothing that opens other files or hosts
+        container = av.open(
+            str(path.absolute()), options={"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS}
+        )
     except (av.FFmpegError, OSError) as error:
         with path.open("rb") as file:
             is_mp4 = file.read(8)[4:] == b"ftyp"
@@ -61,10 +64,15 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise VideoReadError(f"{path} has no video stream, such as an audio file; pass a video file")
-        stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
+        # the still that an AVIF sequence begins with is a stream, too, of no length
+        stream = max(streams, key=lambda s: (s.disposition & Disposition.default, not _is_still(s)))
         if cast(Any, stream.codec_context) is None:
             raise VideoReadError(f"{path} has a codec without a decoder here; convert it to H.264 first")
         yield container, stream
+
+
+def _is_still(stream: VideoStream) -> bool:
+    return stream.frames == 1 and stream.duration is None
 
 
 def demux(container: InputContainer, *streams: Stream) -> Iterator["Packet[Any]"]:

@@ -24,6 +24,7 @@ from videolib.video.demux import read_packets
 from videolib.video.joined import lay_in_a_row
 from videolib.video.sampling import SamplePlan, plan_samples
 from videolib.video.timeline import Timeline, lay_out
+from videolib.video.unreadable import find_reason
 
 T = TypeVar("T")
 
@@ -185,6 +186,8 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
         raise VideoReadError(f"{file} is not a file; pass the path of one video file")
     if file.stat().st_size == 0:
         raise VideoReadError(f"{file} is empty; download or copy the video again")
+    if reason := find_reason(file):
+        raise VideoReadError(f"{file} {reason}")
     return file
 
 

@@ -13,7 +13,7 @@ from videolib.errors import VideoReadError
 from videolib.video.demux import PacketTable
 
 _RUN = 8  # packets before and after that tell a new clock from a few damaged times
-_SELF_CONTAINED = ("mpegts", "mpeg", "hls")  # each part brings its own codec headers
+_SELF_CONTAINED = ("mpegts", "mpeg")  # each part brings its own codec headers
 _HALF_TURN = 1 << 32  # of a 33-bit clock; FFmpeg takes one that begins anew for one that has gone round
 
 
@@ -23,7 +23,7 @@ def lay_in_a_row(table: PacketTable) -> PacketTable:
     What comes before the first keyframe of a later recording is left out, for it needs what the file lacks.
     """
     restarts = _find_restarts(table)
-    if table.format_name not in _SELF_CONTAINED and (restarts or _has_second_movie(table)):
+    if restarts and table.format_name not in _SELF_CONTAINED:
         raise VideoReadError(
             f"{table.path} holds several videos in a row, of which only the first can be read; join the videos by "
             "ffmpeg's concat demuxer instead"
@@ -74,23 +74,3 @@ def _find_restarts(table: PacketTable) -> list[int]:
     # a Matroska cluster with a damaged time goes, and the next one returns
     steps, slack = np.diff(order), _RUN * table.frame_length
     return [one for one in restarts if not np.any(np.abs(steps + steps[one - 1]) <= slack)]
-
-
-def _has_second_movie(table: PacketTable) -> bool:
-    """Tell whether an mp4 without fragments is followed by another, of which FFmpeg says nothing."""
-    if table.format_name != "mov":
-        return False
-    place, movies = 0, 0
-    with table.path.open("rb") as file:
-        while len(header := file.read(16)) >= 8:
-            size, name = int.from_bytes(header[:4], "big"), header[4:8]
-            if size == 1:
-                size = int.from_bytes(header[8:], "big")
-            if size < 8 or name == b"moof":
-                return False
-            movies += name == b"moov"
-            if movies == 2:
-                return True
-            place += size
-            file.seek(place)
-    return False

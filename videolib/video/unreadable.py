@@ -1,0 +1,53 @@
+"""What FFmpeg would read wrong or by half, or open other files for: told by the file's own bytes, beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+
+# demuxers that open what a file names
+NAMING_FORMATS = {"concat", "dash", "hls", "imf", "lavfi", "rtsp", "sdp", "vobsub", "webm_dash_manifest"}
+ALLOWED_FORMATS = ",".join(sorted(av.formats_available - NAMING_FORMATS))
+
+
+def find_reason(path: Path) -> str | None:
+    """Say why a file is refused, and what to do; None if it is not."""
+    with path.open("rb") as file:
+        head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith((b"#EXTM3U", b"ffconcat version")) or (head[:1] == b"<" and b"<MPD" in head):
+        return (
+            "is a playlist, not a video; pass a video that it names, or make one of it by "
+            "ffmpeg -i playlist -c copy video.mp4"
+        )
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & 2:
+        return "is an animated WebP, which FFmpeg cannot read; convert it to a GIF or an MP4 first"
+    if head[4:8] == b"ftyp":
+        return _look_into_movie(path)
+    return None
+
+
+def _look_into_movie(path: Path) -> str | None:
+    """Walk the boxes of an mp4: ISO/IEC 14496-12, 4.2; of encryption, 8.12."""
+    place, movies = 0, 0
+    with path.open("rb") as file:
+        while len(header := file.read(16)) >= 8:
+            size, name = int.from_bytes(header[:4], "big"), header[4:8]
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            if name == b"moov":
+                movies += 1
+                file.seek(place)
+                movie = file.read(min(size, 1 << 24))
+                if b"encv" in movie and b"schm" in movie:
+                    return "is encrypted; pass a copy without protection"
+            if movies == 2:
+                return (
+                    "holds several videos in a row, of which only the first can be read; join the videos by "
+                    "ffmpeg's concat demuxer instead"
+                )
+            if size < 8 or name == b"moof":
+                break  # fragments of one movie, or of several: their clocks tell
+            place += size
+            file.seek(place)
+    return None
