@@ -58,3 +58,12 @@ def test_wrong_parts_are_refused(path, options, message):
 def test_what_is_no_video_is_an_error(tmp_path):
     with pytest.raises(VideoReadError, match=r"missing.mp4"):
         play_clip(tmp_path / "missing.mp4")
+
+
+@pytest.mark.parametrize("size", [(64, 1), (1, 1), (641, 1), (2, 2), (3, 3)])
+def test_a_clip_of_a_video_without_two_rows(size, tmp_path):
+    black = [np.zeros((size[1], size[0], 3), np.uint8)] * 10
+    path = write_video(tmp_path / "row.mkv", "ffv1", size=size, pictures=black, pixel_format="yuv444p")
+    frames = decode(play_clip(path))
+    assert len(frames) == 5
+    assert all(side >= 2 and side % 2 == 0 for side in frames[0].shape[:2])
