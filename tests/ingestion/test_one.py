@@ -114,9 +114,7 @@ def test_a_video_without_one_readable_sample_is_an_error_and_never_complete(enco
     path = write_video(tmp_path / "torn.h264", options={"g": "15"})
     content = bytearray(path.read_bytes())
     slice_header = content.index(b"\0\0\1\x65") + 4
-    content[slice_header : slice_header + 4] = (
-        b"\xff" * 4
-    )  # without time stamps, a lost picture moves all others
+    content[slice_header : slice_header + 4] = b"\xff" * 4  # without times, a lost picture moves all others
     path.write_bytes(content)
     for _ in range(2):
         with pytest.raises(VideoReadError, match=r"torn.h264 has no frame that can be read among the 1 to"):

@@ -11,6 +11,7 @@ from av.packet import Packet
 
 from videolib.errors import VideoReadError
 from videolib.video.demux import PacketTable
+from videolib.video.unreadable import walk_boxes
 
 _RUN = 8  # packets before and after that tell a new clock from a few damaged times
 _SELF_CONTAINED = ("mpegts", "mpeg")  # each part brings its own codec headers
@@ -71,6 +72,9 @@ def _find_restarts(table: PacketTable) -> list[int]:
     if table.format_name in _SELF_CONTAINED:
         turns = after.min(axis=1) - before.max(axis=1) > _HALF_TURN
         return sorted([*restarts, *(_RUN + np.flatnonzero(turns)).tolist()])
+    if table.format_name == "mov":  # an edit list may go back, too
+        movies = sum(name == b"moov" for name, _, _ in walk_boxes(table.path)) if restarts else 0
+        return restarts if movies > 1 else []
     # a Matroska cluster with a damaged time goes, and the next one returns
     steps, slack = np.diff(order), _RUN * table.frame_length
     return [one for one in restarts if not np.any(np.abs(steps + steps[one - 1]) <= slack)]
