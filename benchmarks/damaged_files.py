@@ -153,31 +153,39 @@ KINDS = ("bits", "zeroed", "cut", "removed", "inserted", "header")
 def own_word(path: Path) -> tuple[list[float], list[bool]]:
     """Return what FFmpeg itself says, decoding everything in one thread: each frame's time, and whether it is doubted.
 
-    From an error, or a packet or frame that is marked as corrupt, every frame is up to the next keyframe.
+    From an error, or a packet or frame that is marked as corrupt, every frame is in doubt up to the next keyframe.
     """
-    times: list[float] = []
-    doubts: list[bool] = []
-    is_doubted = False
+    frames: list[tuple[float, int]] = []  # time, packet
+    packets: dict[int | None, int] = {}  # by time
+    keys: list[bool] = []
+    damaged: set[int] = set()
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"err_detect": "crccheck"}
-        rate = float(stream.average_rate or 25)
-        packets, failures = container.demux(stream), 0
+        stream.codec_context.options = {"err_detect": "crccheck+buffer+explode"}
+        rate, failures, source = float(stream.average_rate or 25), 0, container.demux(stream)
         while failures < 100:
             try:
-                packet = next(packets, None)
+                packet = next(source, None)
                 if packet is None:
                     break
-                is_doubted |= packet.is_corrupt
+                packets[packet.dts if packet.pts is None else packet.pts] = len(keys)
+                keys.append(packet.is_keyframe)
+                if packet.is_corrupt:
+                    damaged.add(len(keys) - 1)
                 for frame in packet.decode():
-                    is_doubted = frame.is_corrupt or (is_doubted and not frame.key_frame)
-                    times.append(len(times) / rate if frame.pts is None else float(frame.time))
-                    doubts.append(is_doubted)
+                    number = packets.get(frame.pts, len(frames))
+                    if frame.is_corrupt:
+                        damaged.add(number)
+                    frames.append((len(frames) / rate if frame.pts is None else float(frame.time), number))
             except av.FFmpegError:
-                is_doubted, failures = True, failures + 1
-                packets = container.demux(stream)
-    return times, doubts
+                damaged.add(len(keys) - 1)
+                failures, source = failures + 1, container.demux(stream)
+    doubts, is_doubted = [], False
+    for number, is_key in enumerate(keys):
+        is_doubted = number in damaged or (is_doubted and not is_key)
+        doubts.append(is_doubted)
+    return [time for time, _ in frames], [doubts[number] for _, number in frames]
 
 
 def judge(path: Path, whole: Path, sampling: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from videolib.errors import VideoReadError
 from videolib.types import RGBArray
 from videolib.video.demux import demux, opened
 from videolib.video.timeline import Timeline
+from videolib.video.wholeness import ERROR_CHECKS
 
 
 def frame_threads() -> int:
@@ -31,10 +32,14 @@ class Decoder:
         self.context = context
         self.context.thread_count = threads
         self.context.thread_type = cast(Any, "NONE" if threads == 1 else "AUTO")
+        if context.name in ERROR_CHECKS:
+            self.context.options = {"err_detect": ERROR_CHECKS[context.name]}
         self.failure: Exception | None = None
+        self.fed = -1  # the last packet
         self.failed_at = -1  # the last packet that was damaged or could not be decoded
 
     def feed(self, index: int, packet: "Packet[Any]") -> list[VideoFrame]:
+        self.fed = index
         if packet.is_corrupt:
             self.failed_at = index
         try:
@@ -53,7 +58,7 @@ class Decoder:
         try:
             return self.context.decode(None)
         except av.FFmpegError as error:
-            self.failure = error
+            self.failure, self.failed_at = error, self.fed
             return []
         finally:
             self.context.flush_buffers()

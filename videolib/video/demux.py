@@ -15,8 +15,14 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from videolib.errors import VideoReadError
+from videolib.video.wholeness import is_cut_short, proves_itself
 
-_TRUNCATED_SECONDS = 0.25  # a Matroska file that ends this much before its declared duration was cut
+_TRUNCATED_SECONDS = 0.25  # a Matroska or FLV file that ends this much before its declared duration was cut
+_TORN_AT_END = (
+    "mpegts",
+    "mjpeg",
+    "gif",
+)  # where FFmpeg gives out the beginning of a picture for the whole of it
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,14 @@ class PacketTable:
     sizes: np.ndarray  # (packets,) int64, bytes
     keyframe: np.ndarray  # (packets,) bool
     discarded: np.ndarray  # (packets,) bool
+    corrupt: np.ndarray  # (packets,) bool, by the demuxer's word or by their own checksums
     unreferenced: np.ndarray  # (packets,) bool, True where no other picture is decoded from this one
     gap_bytes: np.ndarray  # (packets,) int64, bytes of the file before each packet that belong to no other
     frame_length: int  # on screen, as the rate tells it
     reorders: bool
     declared: int  # the length that the file claims where its packets end before that, else 0
+    claimed: int  # the length that the file claims, 0 where it claims none
+    is_cut: bool  # the file ends before its container says
 
 
 @contextmanager
@@ -138,10 +147,16 @@ def read_packets(path: Path) -> PacketTable:
             raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         frame_length = max(round(1 / rate / time_base), 1)
-        lengths, sizes, keyframe, discarded, gaps, layers, referenced = np.array(rows, dtype=np.int64).T
+        lengths, sizes, keyframe, discarded, corrupt, proved, gaps, layers, referenced = np.array(
+            rows, dtype=np.int64
+        ).T
+        corrupt |= (proved == 0) & proved.any()
+        format_name = container.format.name.split(",")[0]
+        is_cut = is_cut_short(path, format_name)
+        corrupt[-1] |= is_cut and format_name in _TORN_AT_END
         return PacketTable(
             path=path,
-            format_name=container.format.name.split(",")[0],
+            format_name=format_name,
             codec=stream.codec_context.name,
             time_base=time_base,
             aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -154,11 +169,14 @@ def read_packets(path: Path) -> PacketTable:
             sizes=sizes,
             keyframe=keyframe.astype(bool),
             discarded=discarded.astype(bool),
+            corrupt=corrupt.astype(bool),
             unreferenced=(referenced == 0) & (layers == layers.max()),
             gap_bytes=gaps,
             frame_length=frame_length,
             reorders=stream.codec_context.has_b_frames,
             declared=_declared_length(container, stream, len(times), index_length, frame_length, reach),
+            claimed=int(_claimed_seconds(container) / time_base),
+            is_cut=is_cut,
         )
 
 
@@ -171,6 +189,7 @@ def _read_rows(
     rows: list[tuple[int, ...]] = []
     reach, tail = 0.0, 0  # over all streams: the last moment in seconds, the end of the last packet in bytes
     reference = _reference_reader(stream)
+    is_ffv1 = stream.codec_context.name == "ffv1"
     for packet in demux(container):
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is not None:
@@ -180,7 +199,8 @@ def _read_rows(
         if packet.stream_index == stream.index:
             times.append(packet.pts)
             orders.append(packet.dts)
-            flags = packet.is_keyframe, packet.is_discard
+            proved = is_ffv1 and proves_itself(bytes(packet))
+            flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt, proved
             rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
     return times, orders, rows, reach
 
@@ -199,8 +219,15 @@ def _declared_length(
         return stream.duration or 0
     if format_name == "avi" and stream.frames > packets:
         return stream.frames * frame_length
-    if format_name == "matroska" and container.duration:
-        seconds = Fraction(container.duration, av.time_base)
+    if format_name in ("matroska", "flv"):
+        seconds = _claimed_seconds(container)
         if seconds > reach + _TRUNCATED_SECONDS:
             return int(seconds / cast(Fraction, stream.time_base))
     return 0
+
+
+def _claimed_seconds(container: InputContainer) -> Fraction:
+    """Return the length that the file's header claims, else 0; that of other formats is FFmpeg's own estimate."""
+    if container.format.name.split(",")[0] not in ("mov", "matroska", "flv", "avi", "asf"):
+        return Fraction(0)
+    return Fraction(max(0, container.duration or 0), av.time_base)

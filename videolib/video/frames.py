@@ -144,28 +144,24 @@ def sample_frames(
     image's own size if None: it bounds what is decoded ahead. The decoding tasks go to `pool`, each for one
     thread, or to a pool of this generator's own. Losses are warned of as by `extract_frames`.
     """
-    timeline, by_packet = samples.timeline, samples.by_packet
-    lost = len(samples) - sum(map(len, by_packet.values()))
+    timeline, given = samples.timeline, 0
     size = timeline.image_bytes if converted_bytes is None else converted_bytes
-    for packet, converted in decode(timeline, list(by_packet), convert, converted_bytes=size, pool=pool):
-        if converted is None:
-            lost += len(by_packet[packet])
-        else:
-            for frame_number, timestamp_seconds in by_packet[packet]:
+    for packet, converted in decode(
+        timeline, list(samples.by_packet), convert, converted_bytes=size, pool=pool
+    ):
+        if converted is not None:
+            for frame_number, timestamp_seconds in samples.samples_of(packet):
+                given += 1
                 yield frame_number, timestamp_seconds, converted
-    path = timeline.table.path
+    path, lost = timeline.table.path, len(samples) - given
     if lost:
         warnings.warn(
             f"{path}: {lost} of {len(samples)} samples could not be read, for the file is damaged or "
-            "cut short there; the others are right",
+            "cut short there; of the others the decoder made no complaint",
             stacklevel=2,
         )
-    if samples.is_open:
-        warnings.warn(
-            f"{path} was cut short after {timeline.readable_seconds:.1f} of {float(timeline.duration):.1f} seconds; "
-            "what came then cannot be sampled",
-            stacklevel=2,
-        )
+    if samples.doubt:
+        warnings.warn(f"{path} {samples.doubt}", stacklevel=2)
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:

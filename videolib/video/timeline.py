@@ -13,6 +13,9 @@ from videolib.video.demux import PacketTable
 
 _HEADER_BYTES = 100  # what may lie between two packets in Matroska and AVI: their own headers
 _REORDER_PACKETS = 32  # no frame is shown after one that is decoded this many packets later
+_MOVED_SHARE = 0.1  # more packets that go back in time are no damage, but a recording that begins anew
+_HOLD_SECONDS = 10  # a frame that stays no longer is never doubted, ...
+_UNCLAIMED_SECONDS = 3600  # ... nor one that stays so long in a file that claims no length
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Timeline:
     width: int  # as displayed, of the first frame
     height: int
     start: int  # of the first shown frame
+    longest: int  # no frame is on screen for so long, by what the file says of its length
     read_end: int  # what is on screen is known before this time
     end: int  # when the last frame goes, by the file's own word where the file was cut
 
@@ -37,8 +41,8 @@ class Timeline:
         return (self.end - self.start) * self.table.time_base
 
     @property
-    def readable_seconds(self) -> float:
-        return float((self.read_end - self.start) * self.table.time_base)
+    def readable(self) -> Fraction:
+        return (self.read_end - self.start) * self.table.time_base
 
     @property
     def image_bytes(self) -> int:
@@ -55,7 +59,7 @@ class Timeline:
         packets = np.flatnonzero(self.shown)
         packets = packets[np.argsort(self.times[packets], kind="stable")]
         begins = self.times[packets]
-        ends = np.append(begins[1:], self.end)
+        ends = np.minimum(np.append(begins[1:], self.end), begins + self.longest)
         if self.holes.any():
             # where packets are missing, a frame is known to be on screen for its own length only
             own = self.table.lengths[packets]
@@ -95,7 +99,9 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
     if not shown.any():
         raise VideoReadError(f"{table.path} shows no frame: its edit list cuts all away; export it again")
     last = int(np.flatnonzero(shown)[np.argmax(times[shown])])
-    start, end = int(times[shown].min()), int(times[last] + table.lengths[last])
+    start = int(times[shown].min())
+    longest = _longest_hold(table, np.diff(np.sort(times[shown]), append=times[last] + table.lengths[last]))
+    end = int(times[last] + min(int(table.lengths[last]), longest))
     read_end = end
     if table.declared > end - start:
         # frames after the cut may be due before the last that are there, but never before their decode time
@@ -114,20 +120,41 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
         width=width,
         height=height,
         start=start,
+        longest=longest,
         read_end=read_end,
         end=end,
     )
+
+
+def _longest_hold(table: PacketTable, holds: np.ndarray) -> int:
+    """Return how long a frame may stay on screen, that all fit into the length that the file claims.
+
+    A damaged time stamp else makes a still of days. `holds` are the times on screen by the time stamps; (shown,).
+    """
+    second = 1 / table.time_base
+    holds = np.sort(holds)
+    whole = table.claimed or max(int(_UNCLAIMED_SECONDS * second), 10 * int(holds[:-1].sum()))
+    slack = max(second, Fraction(whole, 100))
+    if holds[-1] <= _HOLD_SECONDS * second or int(holds.sum()) <= whole + slack:
+        return int(holds[-1])
+    levels = (whole - (np.cumsum(holds) - holds)) / np.arange(len(holds), 0, -1)
+    level = levels[np.argmax(levels <= holds)]  # what each of the longest gets of what the shorter leave
+    return int(max(level, 1.5 * np.median(holds)))
 
 
 def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return times, shown, starts and holes of a `Timeline`, by the presentation timestamps."""
     known = np.array([t is not None for t in table.times])
     times = np.where(known, np.array([t or 0 for t in table.times], dtype=np.int64), table.order)
-    if table.format_name == "matroska" and len(times) > _REORDER_PACKETS:
-        # a damaged cluster header moves its packets in time
+    moved = np.zeros(len(times), dtype=bool)
+    if len(times) > _REORDER_PACKETS:
+        # damage moves a few packets, or those of a Matroska cluster, to a later time
         later = np.minimum.accumulate(times[::-1])[::-1][_REORDER_PACKETS:]
-        moved = np.flatnonzero(times[: len(later)] > later)
-        known[moved], times[moved] = False, later[moved]
+        least = 0 if table.format_name == "matroska" else int(_HOLD_SECONDS / table.time_base)
+        moved[: len(later)] = times[: len(later)] > later + least
+        if table.format_name == "matroska" or moved.mean() < _MOVED_SHARE:
+            known &= ~moved
+            times[moved] = later[moved[: len(later)]]
     shown = known & ~table.discarded
     # a recording may begin with frames whose references it does not hold: they were never on screen
     key = int(np.argmax(table.keyframe))
@@ -137,7 +164,7 @@ def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarra
     can_start = table.keyframe & known
     can_start[1:] &= np.maximum.accumulate(times)[:-1] < times[1:]
     can_start[0] = True
-    holes = _find_holes(table, times) | (~known & (table.format_name == "matroska"))
+    holes = _find_holes(table, times) | (~known & (moved | (table.format_name == "matroska")))
     return times, shown, np.flatnonzero(can_start), holes
 
 
