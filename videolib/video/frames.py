@@ -153,15 +153,16 @@ def sample_frames(
             for frame_number, timestamp_seconds in samples.samples_of(packet):
                 given += 1
                 yield frame_number, timestamp_seconds, converted
-    path, lost = timeline.table.path, len(samples) - given
-    if lost:
-        warnings.warn(
-            f"{path}: {lost} of {len(samples)} samples could not be read, for the file is damaged or "
-            "cut short there; of the others the decoder made no complaint",
-            stacklevel=2,
+    told = []
+    if given < len(samples):
+        told.append(
+            f"{len(samples) - given} of {len(samples)} samples could not be read, for the file is damaged or cut short "
+            "there; of the others the decoder made no complaint, which is no proof"
         )
     if samples.doubt:
-        warnings.warn(f"{path} {samples.doubt}", stacklevel=2)
+        told.append(f"it {samples.doubt}")
+    if told:
+        warnings.warn(f"{timeline.table.path}: {'; '.join(told)}", stacklevel=2)
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:

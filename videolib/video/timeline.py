@@ -102,9 +102,11 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
     start = int(times[shown].min())
     longest = _longest_hold(table, np.diff(np.sort(times[shown]), append=times[last] + table.lengths[last]))
     end = int(times[last] + min(int(table.lengths[last]), longest))
+    if table.is_cut and not is_untimed:
+        # frames after the cut may be due before the last that are there, but never before their decode time
+        end = max(start + 1, min(end, int(table.order[-1]) + 1))
     read_end = end
     if table.declared > end - start:
-        # frames after the cut may be due before the last that are there, but never before their decode time
         read_end = int(times[max(0, len(times) - 17)] if is_untimed else table.order[-1] + 1)
         if table.format_name == "avi" and holes.any():
             read_end = int(times[np.argmax(holes)])  # AVI times count the packets: wrong from here on
