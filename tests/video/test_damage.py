@@ -1,5 +1,6 @@
 """Damaged files: what the decoder, a checksum or the container tells of is never given out, nor kept silent."""
 
+import re
 import struct
 import tracemalloc
 import warnings
@@ -39,10 +40,33 @@ def assert_right(frames: list[Frame], whole: Path, every_seconds: float = 1 / 30
     assert all(np.array_equal(f.image, right[f.frame_number]) for f in frames)
 
 
-# Seeds of the campaign with pictures that FFmpeg doubts and that came out in silence.
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sources")
+
+
+# Each gave out, in silence, pictures that FFmpeg itself doubts.
 DOUBTED = """
-H.264 mp4/bits/0 H.264 flv/bits/0
-""".split("\n")
+H.264 mp4/bits/0, H.264 mp4, index first/zeroed/0, H.264 mp4, fragments/bits/3, H.264 mkv/inserted/3,
+H.264 ts/inserted/1, H.264 flv/bits/3, H.264 avi/bits/3, H.264 raw/zeroed/3, HEVC mp4/bits/1, HEVC mkv/bits/0,
+MPEG-2 ts/zeroed/0, MPEG-2 mpg/bits/0, MPEG-4 avi/bits/0, MPEG-4 mp4/zeroed/3, Sorenson flv/bits/1,
+WMV2 asf/zeroed/2, WMV2 asf/inserted/0
+"""
+
+
+@pytest.mark.parametrize("sampling", damaged_files.SAMPLINGS)
+@pytest.mark.parametrize("seed", re.findall(r"[A-Z].+?/\w+/\d", DOUBTED))
+def test_what_ffmpeg_doubts_is_not_given_out_in_silence(
+    seed: str, sampling: str, sources: Path, tmp_path: Path
+) -> None:
+    name, kind, _ = seed.split("/")
+    if not can_encode(damaged_files.SOURCES[name].codec):
+        pytest.skip("this PyAV has no such encoder")
+    whole = damaged_files.make_source(name, sources)
+    path = tmp_path / f"damaged{whole.suffix}"
+    path.write_bytes(damaged_files.damage(whole, kind, seed))
+    found = damaged_files.judge(path, whole, sampling) | {"exit": 0}
+    assert damaged_files.classify(found) != "wrong in silence, noticed"
 
 
 @pytest.mark.parametrize("every_seconds", [1 / 30, 0.7])
@@ -68,7 +92,9 @@ def test_ffv1_without_checksums_is_read(options: dict[str, str], tmp_path: Path)
 
 
 def test_checksum_of_png_is_heeded(tmp_path: Path) -> None:
-    whole = write_video(tmp_path / "whole.mov", "png", pixel_format="rgb24")
+    whole = write_video(
+        tmp_path / "whole.mov", "png", pixel_format="rgb24", options={"compression_level": "0"}
+    )
     content = bytearray(whole.read_bytes())
     for place, size in packets_of(whole)[10:20]:
         content[place + size // 2] ^= 4
@@ -179,10 +205,10 @@ def test_a_plan_of_many_samples_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", damaged_files.SOURCES)
-def test_whole_files_are_not_called_cut(name: str, tmp_path: Path) -> None:
+def test_whole_files_are_not_called_cut(name: str, sources: Path) -> None:
     if not can_encode(damaged_files.SOURCES[name].codec):
         pytest.skip("this PyAV has no such encoder")
-    path = damaged_files.make_source(name, tmp_path)
+    path = damaged_files.make_source(name, sources)
     timeline = read_timeline(path)
     assert not timeline.table.is_cut
     assert not timeline.table.corrupt.any()

@@ -28,12 +28,12 @@ def frame_threads() -> int:
 class Decoder:
     """One codec context that goes on after errors."""
 
-    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+    def __init__(self, context: VideoCodecContext, *, threads: int, error_checks: str) -> None:
         self.context = context
         self.context.thread_count = threads
         self.context.thread_type = cast(Any, "NONE" if threads == 1 else "AUTO")
-        if context.name in ERROR_CHECKS:
-            self.context.options = {"err_detect": ERROR_CHECKS[context.name]}
+        if error_checks:
+            self.context.options = {"err_detect": error_checks}
         self.failure: Exception | None = None
         self.fed = -1  # the last packet
         self.failed_at = -1  # the last packet that was damaged or could not be decoded
@@ -83,13 +83,16 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
-def first_frame(path: Path) -> VideoFrame:
-    """Decode up to the first sound picture."""
-    with opened(path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1)
-        for frame in decoder.run(enumerate(demux(container, stream))):
-            if not frame.is_corrupt:
-                return frame
+def first_frame(path: Path) -> tuple[VideoFrame, str]:
+    """Decode up to the first sound picture; beside it stand the error checks that not every picture fails."""
+    with opened(path) as (_, stream):
+        error_checks = ERROR_CHECKS.get(stream.codec_context.name, "")
+    for checks in dict.fromkeys((error_checks, "")):
+        with opened(path) as (container, stream):
+            decoder = Decoder(stream.codec_context, threads=1, error_checks=checks)
+            for frame in decoder.run(enumerate(demux(container, stream))):
+                if not frame.is_corrupt:
+                    return frame, checks
     raise VideoReadError(
         f"{path} has no frame that can be decoded; download or export it again"
     ) from decoder.failure
@@ -98,7 +101,8 @@ def first_frame(path: Path) -> VideoFrame:
 def decode_all(timeline: Timeline) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
     with opened(timeline.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if timeline.is_untimed else frame_threads())
+        threads = 1 if timeline.is_untimed else frame_threads()
+        decoder = Decoder(stream.codec_context, threads=threads, error_checks=timeline.error_checks)
         for count, frame in enumerate(decoder.run(enumerate(demux(container, stream)))):
             packet = timeline.packet_of(frame, count)
             if packet is not None and not frame.is_corrupt:

@@ -127,7 +127,7 @@ class _GopDecoder(Generic[T]):
             return self.idle.pop()
         except IndexError:
             with opened(self.timeline.table.path) as (_, stream):
-                return Decoder(stream.codec_context, threads=1)
+                return Decoder(stream.codec_context, threads=1, error_checks=self.timeline.error_checks)
 
 
 def _decode_gops(
@@ -295,7 +295,8 @@ def _stream(
         yield from screen.settle(len(timeline.times), drained=True)
 
     with opened(timeline.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if careful else frame_threads())
+        threads = 1 if careful else frame_threads()
+        decoder = Decoder(stream.codec_context, threads=threads, error_checks=timeline.error_checks)
         for packet, frame in settled(decoder, demux(container, stream)):
             if frame is None and not careful:
                 return

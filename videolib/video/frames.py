@@ -52,9 +52,9 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
     """
     file = _checked_path(path)
     table = read_packets(file)
-    first = first_frame(file)
+    first, error_checks = first_frame(file)
     height, width = to_rgb(first, table.aspect).shape[:2]
-    return lay_out(table, first, width=width, height=height)
+    return lay_out(table, first, width=width, height=height, error_checks=error_checks)
 
 
 def describe(timeline: Timeline, source: str) -> Video:

@@ -28,6 +28,7 @@ class Timeline:
     starts: np.ndarray  # (starts,) int64, packet 0 and the keyframes to begin at, ascending in time too
     holes: np.ndarray  # (packets,) bool, True where packets before this one are missing from the file
     is_untimed: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
+    error_checks: str  # of the decoder, beyond those that it always makes
     in_fields: bool  # a frame may take two packets, one for each field
     width: int  # as displayed, of the first frame
     height: int
@@ -90,7 +91,7 @@ class Timeline:
         return {int(self.times[packet]): packet for packet in np.flatnonzero(self.shown).tolist()}
 
 
-def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -> Timeline:
+def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, error_checks: str) -> Timeline:
     """Lay the packets out in time; `first` is the first frame that the decoder gives, and displayed so large."""
     # AVI and raw streams store no presentation timestamps: what stands there is guessed from the order
     is_guessed = table.format_name == "avi" and table.reorders
@@ -118,6 +119,7 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
         starts=starts,
         holes=holes,
         is_untimed=is_untimed,
+        error_checks=error_checks,
         in_fields=table.codec == "h264" and bool(first.interlaced_frame),
         width=width,
         height=height,

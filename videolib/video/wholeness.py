@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What FFmpeg's decoders check only when asked to. Its other checks find nothing more in damaged files, or, as
-# "explode" for H.264, they fault sound files of the wild.
+# What FFmpeg's decoders tell only when asked to; for other codecs it is nothing more. The checksums of HEVC are those
+# that a stream may carry.
 ERROR_CHECKS = {
+    "hevc": "crccheck+explode",
     "mjpeg": "explode",
-    "png": "crccheck",
-    "apng": "crccheck",
+    "png": "crccheck+explode",
+    "apng": "crccheck+explode",
     **dict.fromkeys(("wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "msmpeg4"), "buffer"),
 }
 
