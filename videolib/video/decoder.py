@@ -17,7 +17,7 @@ from videolib.errors import VideoReadError
 from videolib.types import RGBArray
 from videolib.video.demux import demux, opened
 from videolib.video.timeline import Timeline
-from videolib.video.wholeness import ERROR_CHECKS
+from videolib.video.wholeness import ERROR_CHECKS, proves_itself
 
 
 def frame_threads() -> int:
@@ -28,19 +28,22 @@ def frame_threads() -> int:
 class Decoder:
     """One codec context that goes on after errors."""
 
-    def __init__(self, context: VideoCodecContext, *, threads: int, error_checks: str) -> None:
+    def __init__(
+        self, context: VideoCodecContext, *, threads: int, error_checks: str, has_checksums: bool = False
+    ) -> None:
         self.context = context
         self.context.thread_count = threads
         self.context.thread_type = cast(Any, "NONE" if threads == 1 else "AUTO")
         if error_checks:
             self.context.options = {"err_detect": error_checks}
+        self.has_checksums = has_checksums
         self.failure: Exception | None = None
         self.fed = -1  # the last packet
         self.failed_at = -1  # the last packet that was damaged or could not be decoded
 
     def feed(self, index: int, packet: "Packet[Any]") -> list[VideoFrame]:
         self.fed = index
-        if packet.is_corrupt:
+        if packet.is_corrupt or (self.has_checksums and not proves_itself(bytes(packet))):
             self.failed_at = index
         try:
             return self.context.decode(packet)
@@ -62,6 +65,16 @@ class Decoder:
             return []
         finally:
             self.context.flush_buffers()
+
+
+def decoder_for(timeline: Timeline, context: VideoCodecContext, *, threads: int) -> Decoder:
+    """Make a decoder that makes all checks that this file stands."""
+    return Decoder(
+        context,
+        threads=threads,
+        error_checks=timeline.error_checks,
+        has_checksums=timeline.table.has_checksums,
+    )
 
 
 def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
@@ -102,7 +115,7 @@ def decode_all(timeline: Timeline) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
     with opened(timeline.table.path) as (container, stream):
         threads = 1 if timeline.is_untimed else frame_threads()
-        decoder = Decoder(stream.codec_context, threads=threads, error_checks=timeline.error_checks)
+        decoder = decoder_for(timeline, stream.codec_context, threads=threads)
         for count, frame in enumerate(decoder.run(enumerate(demux(container, stream)))):
             packet = timeline.packet_of(frame, count)
             if packet is not None and not frame.is_corrupt:

@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 
 from videolib.cores import available_cores
 from videolib.types import RGBArray
-from videolib.video.decoder import Decoder, frame_threads, to_rgb
+from videolib.video.decoder import Decoder, decoder_for, frame_threads, to_rgb
 from videolib.video.demux import demux, opened
 from videolib.video.timeline import Timeline
 
@@ -127,7 +127,7 @@ class _GopDecoder(Generic[T]):
             return self.idle.pop()
         except IndexError:
             with opened(self.timeline.table.path) as (_, stream):
-                return Decoder(stream.codec_context, threads=1, error_checks=self.timeline.error_checks)
+                return decoder_for(self.timeline, stream.codec_context, threads=1)
 
 
 def _decode_gops(
@@ -295,8 +295,7 @@ def _stream(
         yield from screen.settle(len(timeline.times), drained=True)
 
     with opened(timeline.table.path) as (container, stream):
-        threads = 1 if careful else frame_threads()
-        decoder = Decoder(stream.codec_context, threads=threads, error_checks=timeline.error_checks)
+        decoder = decoder_for(timeline, stream.codec_context, threads=1 if careful else frame_threads())
         for packet, frame in settled(decoder, demux(container, stream)):
             if frame is None and not careful:
                 return

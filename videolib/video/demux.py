@@ -18,6 +18,7 @@ from videolib.errors import VideoReadError
 from videolib.video.wholeness import is_cut_short, proves_itself
 
 _TRUNCATED_SECONDS = 0.25  # a Matroska or FLV file that ends this much before its declared duration was cut
+_PROOFS = 8  # one of so many packets is sound
 _TORN_AT_END = (
     "mpegts",
     "mjpeg",
@@ -41,13 +42,14 @@ class PacketTable:
     sizes: np.ndarray  # (packets,) int64, bytes
     keyframe: np.ndarray  # (packets,) bool
     discarded: np.ndarray  # (packets,) bool
-    corrupt: np.ndarray  # (packets,) bool, by the demuxer's word or by their own checksums
+    corrupt: np.ndarray  # (packets,) bool, by the demuxer's word
     unreferenced: np.ndarray  # (packets,) bool, True where no other picture is decoded from this one
     gap_bytes: np.ndarray  # (packets,) int64, bytes of the file before each packet that belong to no other
     frame_length: int  # on screen, as the rate tells it
     reorders: bool
     declared: int  # the length that the file claims where its packets end before that, else 0
     claimed: int  # the length that the file claims, 0 where it claims none
+    has_checksums: bool  # `proves_itself` tells which packets are sound
     is_cut: bool  # the file ends before its container says
 
 
@@ -142,15 +144,14 @@ def read_packets(path: Path) -> PacketTable:
     with opened(path) as (container, stream):
         time_base = cast(Fraction, stream.time_base)
         index_length = len(stream.index_entries)
-        times, orders, rows, reach = _read_rows(container, stream)
+        times, orders, rows, reach, has_checksums = _read_rows(container, stream)
         if not times:
             raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         frame_length = max(round(1 / rate / time_base), 1)
-        lengths, sizes, keyframe, discarded, corrupt, proved, gaps, layers, referenced = np.array(
+        lengths, sizes, keyframe, discarded, corrupt, gaps, layers, referenced = np.array(
             rows, dtype=np.int64
         ).T
-        corrupt |= (proved == 0) & proved.any()
         format_name = container.format.name.split(",")[0]
         is_cut = is_cut_short(path, format_name)
         corrupt[-1] |= is_cut and format_name in _TORN_AT_END
@@ -176,20 +177,21 @@ def read_packets(path: Path) -> PacketTable:
             reorders=stream.codec_context.has_b_frames,
             declared=_declared_length(container, stream, len(times), index_length, frame_length, reach),
             claimed=int(_claimed_seconds(container) / time_base),
+            has_checksums=has_checksums,
             is_cut=is_cut,
         )
 
 
 def _read_rows(
     container: InputContainer, stream: VideoStream
-) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float]:
-    """Return presentation and decode times, the other columns, and the last second of all streams."""
+) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float, bool]:
+    """Return presentation and decode times, the other columns, the last second of all streams, and has_checksums."""
     times: list[int | None] = []
     orders: list[int | None] = []
     rows: list[tuple[int, ...]] = []
     reach, tail = 0.0, 0  # over all streams: the last moment in seconds, the end of the last packet in bytes
     reference = _reference_reader(stream)
-    is_ffv1 = stream.codec_context.name == "ffv1"
+    may_prove, has_checksums = stream.codec_context.name == "ffv1", False
     for packet in demux(container):
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is not None:
@@ -199,10 +201,11 @@ def _read_rows(
         if packet.stream_index == stream.index:
             times.append(packet.pts)
             orders.append(packet.dts)
-            proved = is_ffv1 and proves_itself(bytes(packet))
-            flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt, proved
+            if may_prove and len(times) < _PROOFS:
+                has_checksums |= proves_itself(bytes(packet))
+            flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt
             rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
-    return times, orders, rows, reach
+    return times, orders, rows, reach, has_checksums
 
 
 def _declared_length(

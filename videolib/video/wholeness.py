@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What FFmpeg's decoders tell only when asked to; for other codecs it is nothing more. The checksums of HEVC are those
-# that a stream may carry.
+# What FFmpeg's decoders tell only when asked to; for other codecs it is nothing more. HEVC may carry checksums, too
+# ("crccheck"), but they cost more than the decoding.
 ERROR_CHECKS = {
-    "hevc": "crccheck+explode",
+    "hevc": "explode",
     "mjpeg": "explode",
     "png": "crccheck+explode",
     "apng": "crccheck+explode",
