@@ -31,6 +31,12 @@ from videolib import VideoReadError, extract_frames, probe_video
 COUNT, EVERY = 90, 0.1  # pictures of a source; seconds between two samples
 CPU_SECONDS, WALL_SECONDS = 20, 180
 MEMORY_MB, ADDRESS_SPACE = 1000, 5 << 29
+LOUDER = {
+    "hevc": "explode",
+    "mjpeg": "explode",
+    "flv": "buffer",
+    "wmv2": "buffer",
+}  # what passes over errors else
 SAMPLINGS = ("interval", "keyframes")
 X264 = {"x264-params": "keyint=20:min-keyint=20:bframes=2:scenecut=0"}
 X265 = {"x265-params": "keyint=20:min-keyint=20:scenecut=0:bframes=2:log-level=none:pools=1:frame-threads=1"}
@@ -154,6 +160,7 @@ def own_word(path: Path) -> tuple[list[float], list[bool]]:
     """Return what FFmpeg itself says, decoding everything in one thread: each frame's time, and whether it is doubted.
 
     From an error, or a packet or frame that is marked as corrupt, every frame is in doubt up to the next keyframe.
+    The times run from the first packet's.
     """
     frames: list[tuple[float, int]] = []  # time, packet
     packets: dict[int | None, int] = {}  # by time
@@ -162,7 +169,7 @@ def own_word(path: Path) -> tuple[list[float], list[bool]]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"err_detect": "crccheck+buffer+explode"}
+        stream.codec_context.options = {"err_detect": LOUDER.get(stream.codec_context.name, "crccheck")}
         rate, failures, source = float(stream.average_rate or 25), 0, container.demux(stream)
         while failures < 100:
             try:
@@ -185,7 +192,8 @@ def own_word(path: Path) -> tuple[list[float], list[bool]]:
     for number, is_key in enumerate(keys):
         is_doubted = number in damaged or (is_doubted and not is_key)
         doubts.append(is_doubted)
-    return [time for time, _ in frames], [doubts[number] for _, number in frames]
+    start = min((float(time * stream.time_base) for time in packets if time is not None), default=0.0)
+    return [time - start for time, _ in frames], [doubts[number] for _, number in frames]
 
 
 def judge(path: Path, whole: Path, sampling: str) -> dict[str, Any]:
@@ -225,8 +233,8 @@ def judge(path: Path, whole: Path, sampling: str) -> dict[str, Any]:
         times, doubts = own_word(path)
         order = np.argsort(times, kind="stable")
         times, doubts = np.array(times)[order], np.array(doubts)[order]
-        places = np.searchsorted(times - times[0], np.array(torn + moved) + 1e-6, "right") - 1
-        found["noticed"] = int(doubts[places].sum())
+        places = np.searchsorted(times, np.array(torn + moved) + 1e-3, "right") - 1
+        found["noticed"] = int(doubts[places.clip(0)].sum())
     return found
 
 

@@ -106,6 +106,14 @@ def test_checksum_of_png_is_heeded(tmp_path: Path) -> None:
     assert_right(frames, whole)
 
 
+def test_a_stream_that_damage_makes_up_is_no_error(sources: Path, tmp_path: Path) -> None:
+    whole = damaged_files.make_source("MPEG-2 ts", sources)
+    path = tmp_path / "damaged.ts"
+    path.write_bytes(damaged_files.damage(whole, "bits", "MPEG-2 ts/bits/1"))
+    frames, _ = read(path)
+    assert len(frames) > 60
+
+
 CUT = {
     "ts": ("libx264", CLOSED_GOP),
     "flv": ("libx264", CLOSED_GOP),

@@ -248,7 +248,8 @@ class _Screen:
             self.sound = max(self.sound, start)
             while self.sound <= packet and not (self.timeline.holes[self.sound] and self.sound > start):
                 # careful, a packet without a frame and without a complaint is one that shows nothing, as VP8 has them
-                must_show = not self.careful and self.timeline.must_show(self.sound, start)
+                may_hide = self.careful and not (self.timeline.counts_packets and drained)
+                must_show = not may_hide and self.timeline.must_show(self.sound, start)
                 if self.damaged[self.sound] or not (self.seen[self.sound] or not must_show):
                     break
                 self.sound += 1

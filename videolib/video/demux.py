@@ -89,6 +89,8 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator["Packet[Any]"
             return
         except av.FFmpegError:
             failures += 1
+        except IndexError:  # PyAV's, at the end: damage made up a stream that its list does not have
+            return
 
 
 def _reference_reader(stream: VideoStream) -> Callable[["Packet[Any]"], tuple[int, bool]]:
@@ -144,7 +146,7 @@ def read_packets(path: Path) -> PacketTable:
     with opened(path) as (container, stream):
         time_base = cast(Fraction, stream.time_base)
         index_length = len(stream.index_entries)
-        times, orders, rows, reach, has_checksums = _read_rows(container, stream)
+        times, orders, rows, reach, tail, has_checksums = _read_rows(container, stream)
         if not times:
             raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -153,7 +155,7 @@ def read_packets(path: Path) -> PacketTable:
             rows, dtype=np.int64
         ).T
         format_name = container.format.name.split(",")[0]
-        is_cut = is_cut_short(path, format_name)
+        is_cut = is_cut_short(path, format_name, tail=tail)
         corrupt[-1] |= is_cut and format_name in _TORN_AT_END
         return PacketTable(
             path=path,
@@ -184,8 +186,8 @@ def read_packets(path: Path) -> PacketTable:
 
 def _read_rows(
     container: InputContainer, stream: VideoStream
-) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float, bool]:
-    """Return presentation and decode times, the other columns, the last second of all streams, and has_checksums."""
+) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float, int, bool]:
+    """Return presentation and decode times, the other columns, the last second and byte of all, has_checksums."""
     times: list[int | None] = []
     orders: list[int | None] = []
     rows: list[tuple[int, ...]] = []
@@ -205,7 +207,7 @@ def _read_rows(
                 has_checksums |= proves_itself(bytes(packet))
             flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt
             rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
-    return times, orders, rows, reach, has_checksums
+    return times, orders, rows, reach, tail, has_checksums
 
 
 def _declared_length(

@@ -144,12 +144,14 @@ def sample_frames(
     image's own size if None: it bounds what is decoded ahead. The decoding tasks go to `pool`, each for one
     thread, or to a pool of this generator's own. Losses are warned of as by `extract_frames`.
     """
-    timeline, given = samples.timeline, 0
+    timeline, given, is_torn = samples.timeline, 0, False
     size = timeline.image_bytes if converted_bytes is None else converted_bytes
     for packet, converted in decode(
         timeline, list(samples.by_packet), convert, converted_bytes=size, pool=pool
     ):
-        if converted is not None:
+        if converted is None:
+            is_torn = not samples.by_packet[packet]
+        else:
             for frame_number, timestamp_seconds in samples.samples_of(packet):
                 given += 1
                 yield frame_number, timestamp_seconds, converted
@@ -159,6 +161,8 @@ def sample_frames(
             f"{len(samples) - given} of {len(samples)} samples could not be read, for the file is damaged or cut short "
             "there; of the others the decoder made no complaint, which is no proof"
         )
+    if is_torn:
+        told.append("it ends in a damaged picture, as a file does that was cut short")
     if samples.doubt:
         told.append(f"it {samples.doubt}")
     if told:

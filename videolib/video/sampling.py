@@ -16,6 +16,7 @@ from videolib.types import Sampling
 from videolib.video.decoder import decode_all
 from videolib.video.shots import find_cuts
 from videolib.video.timeline import Timeline
+from videolib.video.wholeness import tells_its_end
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class SamplePlan:
         by_packet = {
             packet: numbers
             for packet, numbers in self.by_packet.items()
-            if not all(number in done for number in numbers)
+            if not (numbers and all(number in done for number in numbers))
         }
         return replace(self, by_packet=by_packet, count=max(0, self.count - len(left_out)), done=done)
 
@@ -78,7 +79,7 @@ def plan_samples(
         stop = timeline.duration if end_seconds is None else min(timeline.duration, _exact(end_seconds))
         selected = range(math.ceil(_exact(start_seconds) / step), math.ceil(stop / step))
         doubt = _cut_short(timeline) if stop == timeline.duration == timeline.readable else ""
-        return replace(_even_samples(timeline, step, selected), doubt=doubt)
+        return _with_end(replace(_even_samples(timeline, step, selected), doubt=doubt), float(stop))
     chosen = (
         _keyframes(timeline, every_seconds) if sampling == "keyframes" else _shots(timeline, every_seconds)
     )
@@ -89,9 +90,17 @@ def plan_samples(
         if start_seconds <= _seconds(timeline, packet) < stop_seconds
     }
     doubt = _cut_short(timeline) if timeline.readable < stop_seconds else ""
-    return SamplePlan(
-        timeline, by_packet, len(by_packet), doubt=doubt or _damaged(timeline, start_seconds, stop_seconds)
-    )
+    doubt = doubt or _damaged(timeline, start_seconds, stop_seconds)
+    return _with_end(SamplePlan(timeline, by_packet, len(by_packet), doubt=doubt), stop_seconds)
+
+
+def _with_end(plan: SamplePlan, stop_seconds: float) -> SamplePlan:
+    """Have the last picture decoded, too, without a sample: where no container tells its end, a torn one is all."""
+    timeline = plan.timeline
+    if stop_seconds < timeline.duration or tells_its_end(timeline.table.format_name):
+        return plan
+    last = int(timeline.displayed()[0][-1])
+    return replace(plan, by_packet=plan.by_packet | {last: plan.by_packet.get(last, range(0))})
 
 
 def _seconds(timeline: Timeline, packet: int) -> float:

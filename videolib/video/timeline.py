@@ -55,6 +55,11 @@ class Timeline:
         seconds = (self.times[last] + self.table.lengths[last] - self.start) * self.table.time_base
         return float(self.shown.sum() / seconds)
 
+    @property
+    def counts_packets(self) -> bool:
+        """Tell whether nothing but their number gives the frames their times: one that is lost moves all others."""
+        return self.is_untimed and not self.in_fields and self.table.codec in ("h264", "hevc", "mjpeg")
+
     def displayed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the shown packets in order of time, and when each comes on screen and goes; 3 times (shown,)."""
         packets = np.flatnonzero(self.shown)

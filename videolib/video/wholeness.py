@@ -12,7 +12,7 @@ ERROR_CHECKS = {
     "mjpeg": "explode",
     "png": "crccheck+explode",
     "apng": "crccheck+explode",
-    **dict.fromkeys(("wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "msmpeg4"), "buffer"),
+    **dict.fromkeys(("flv", "wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "msmpeg4"), "buffer"),
 }
 
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -31,13 +31,22 @@ def proves_itself(packet: bytes) -> bool:
     return end == 0
 
 
-def is_cut_short(path: Path, format_name: str) -> bool:
-    """Tell whether a file ends before the place, or in another way, than its container says."""
+def tells_its_end(format_name: str) -> bool:
+    """Tell whether a format says in some way where a file of it ends."""
+    return format_name in _CHECKS or format_name == "avi"
+
+
+def is_cut_short(path: Path, format_name: str, *, tail: int) -> bool:
+    """Tell whether a file ends before the place, or in another way, than its container says.
+
+    `tail` is where the last packet ends.
+    """
     check = _CHECKS.get(format_name)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return check is not None and check(file, size)
+        stops_early = format_name == "gif" and tail + 2 < size
+        return stops_early or (check is not None and check(file, size))
 
 
 def _tail(file: BinaryIO, size: int, count: int) -> bytes:
@@ -60,7 +69,14 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _is_mp4_cut(file: BinaryIO, size: int) -> bool:
-    return any(end > size and name in (b"mdat", b"moof", b"moov") for name, end in _boxes(file, size))
+    """Look for a box that ends after the file; in a file of fragments, whose boxes are its index, for any garbage."""
+    has_fragments = False
+    for name, end in _boxes(file, size):
+        has_fragments |= name == b"moof"
+        is_known = name in (b"mdat", b"moof", b"moov")
+        if (end > size and is_known) or (has_fragments and not name.isalnum()):
+            return True
+    return False
 
 
 def _is_matroska_cut(file: BinaryIO, size: int) -> bool:
