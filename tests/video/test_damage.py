@@ -188,6 +188,26 @@ def test_damaged_time_stamps_make_no_endless_still(suffix: str, tmp_path: Path) 
     assert "samples could not be read" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "chunk", "place", "bit", "most"),
+    [("mp4", b"stts", 17, 16, 3 * 10), ("avi", b"strh", 30, 64, 3600 * 10)],  # the length of every frame
+)
+def test_damaged_rate_makes_no_endless_stills(
+    suffix: str, chunk: bytes, place: int, bit: int, most: int, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / f"slow.{suffix}", "mpeg4", count=90)
+    content = bytearray(path.read_bytes())
+    content[content.index(chunk) + place] |= bit
+    path.write_bytes(content)
+    timeline = read_timeline(path)
+    plan = plan_samples(timeline, every_seconds=0.1)
+    assert len(plan) > 10_000
+    assert sum(len(numbers) for numbers in plan.by_packet.values()) <= most
+    frames, told = read(path, float(timeline.duration) / 10)
+    assert len(frames) < 3
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "flv", "ts"])
 def test_long_still_that_is_meant_stays(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"slides.{suffix}"

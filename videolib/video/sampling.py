@@ -151,6 +151,8 @@ def _even_samples(timeline: Timeline, step: Fraction, selected: range) -> Sample
     by_packet = {}
     for packet, begin, end in zip(*(column.tolist() for column in timeline.displayed()), strict=True):
         first = math.ceil((begin - timeline.start) * pace)
+        if end - begin > timeline.longest:
+            end = begin + Fraction(timeline.longest)
         stop = math.ceil((min(end, timeline.read_end) - timeline.start) * pace)
         numbers = range(max(first, selected.start), min(stop, selected.stop))
         if numbers:

@@ -1,5 +1,6 @@
 """When each packet's frame is on screen, and from which keyframe on it can be decoded: known before one is."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,7 +16,10 @@ _HEADER_BYTES = 100  # what may lie between two packets in Matroska and AVI: the
 _REORDER_PACKETS = 32  # no frame is shown after one that is decoded this many packets later
 _MOVED_SHARE = 0.1  # more packets that go back in time are no damage, but a recording that begins anew
 _HOLD_SECONDS = 10  # a frame that stays no longer is never doubted, ...
-_UNCLAIMED_SECONDS = 3600  # ... nor one that stays so long in a file that claims no length
+_SHORT_SECONDS, _BYTES_PER_SECOND = (
+    3600,
+    100,
+)  # ... nor a file that is no longer, or has so many bytes for its length
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Timeline:
     width: int  # as displayed, of the first frame
     height: int
     start: int  # of the first shown frame
-    longest: int  # no frame is on screen for so long, by what the file says of its length
+    longest: float  # no frame is on screen for longer, by what the file says of its length
     read_end: int  # what is on screen is known before this time
     end: int  # when the last frame goes, by the file's own word where the file was cut
 
@@ -65,7 +69,7 @@ class Timeline:
         packets = np.flatnonzero(self.shown)
         packets = packets[np.argsort(self.times[packets], kind="stable")]
         begins = self.times[packets]
-        ends = np.minimum(np.append(begins[1:], self.end), begins + self.longest)
+        ends = np.append(begins[1:], self.end)
         if self.holes.any():
             # where packets are missing, a frame is known to be on screen for its own length only
             own = self.table.lengths[packets]
@@ -107,7 +111,7 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, e
     last = int(np.flatnonzero(shown)[np.argmax(times[shown])])
     start = int(times[shown].min())
     longest = _longest_hold(table, np.diff(np.sort(times[shown]), append=times[last] + table.lengths[last]))
-    end = int(times[last] + min(int(table.lengths[last]), longest))
+    end = int(times[last]) + math.ceil(min(int(table.lengths[last]), longest))
     if table.is_cut and not is_untimed:
         # frames after the cut may be due before the last that are there, but never before their decode time
         end = max(start + 1, min(end, int(table.order[-1]) + 1))
@@ -135,20 +139,25 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, e
     )
 
 
-def _longest_hold(table: PacketTable, holds: np.ndarray) -> int:
-    """Return how long a frame may stay on screen, that all fit into the length that the file claims.
+def _longest_hold(table: PacketTable, holds: np.ndarray) -> float:
+    """Return how long a frame may stay on screen, that all fit into the length that the file claims and has bytes for.
 
     A damaged time stamp else makes a still of days. `holds` are the times on screen by the time stamps; (shown,).
     """
     second = 1 / table.time_base
     holds = np.sort(holds)
-    whole = table.claimed or max(int(_UNCLAIMED_SECONDS * second), 10 * int(holds[:-1].sum()))
-    slack = max(second, Fraction(whole, 100))
-    if holds[-1] <= _HOLD_SECONDS * second or int(holds.sum()) <= whole + slack:
-        return int(holds[-1])
+    seconds = max(_SHORT_SECONDS, table.path.stat().st_size / _BYTES_PER_SECOND)
+    whole = int(seconds * second)
+    if table.claimed:
+        whole = min(whole, table.claimed)
+    if holds[-1] <= _HOLD_SECONDS * second or int(holds.sum()) <= 1.01 * whole + second:
+        return float(holds[-1])
     levels = (whole - (np.cumsum(holds) - holds)) / np.arange(len(holds), 0, -1)
-    level = levels[np.argmax(levels <= holds)]  # what each of the longest gets of what the shorter leave
-    return int(max(level, 1.5 * np.median(holds)))
+    level = float(
+        levels[np.argmax(levels <= holds)]
+    )  # what each of the longest gets of what the shorter leave
+    usual = 1.5 * float(np.median(holds))
+    return max(level, usual if usual <= _HOLD_SECONDS * second else 0)
 
 
 def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
