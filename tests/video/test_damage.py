@@ -190,12 +190,14 @@ def test_damaged_time_stamps_make_no_endless_still(suffix: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("suffix", "chunk", "place", "bit", "most"),
-    [("mp4", b"stts", 17, 16, 3 * 10), ("avi", b"strh", 30, 64, 3600 * 10)],  # the length of every frame
+    [("mp4", b"stts", 16, 16, 90), ("avi", b"strh", 30, 64, 3600 * 10)],  # the length of every frame
 )
 def test_damaged_rate_makes_no_endless_stills(
     suffix: str, chunk: bytes, place: int, bit: int, most: int, tmp_path: Path
 ) -> None:
-    path = write_video(tmp_path / f"slow.{suffix}", "mpeg4", count=90)
+    # an edit list would bound the whole by itself
+    bare = {"use_editlist": "0"} if suffix == "mp4" else None
+    path = write_video(tmp_path / f"slow.{suffix}", "mpeg4", count=90, container_options=bare)
     content = bytearray(path.read_bytes())
     content[content.index(chunk) + place] |= bit
     path.write_bytes(content)
