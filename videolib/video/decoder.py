@@ -19,6 +19,7 @@ from videolib.video.colour import to_bt709
 from videolib.video.demux import demux, opened
 from videolib.video.joined import shifted
 from videolib.video.timeline import Timeline
+from videolib.video.wholeness import ERROR_CHECKS, proves_itself
 
 
 def frame_threads() -> int:
@@ -29,15 +30,22 @@ def frame_threads() -> int:
 class Decoder:
     """One codec context that goes on after errors."""
 
-    def __init__(self, context: VideoCodecContext, *, threads: int) -> None:
+    def __init__(
+        self, context: VideoCodecContext, *, threads: int, error_checks: str, has_checksums: bool = False
+    ) -> None:
         self.context = context
         self.context.thread_count = threads
         self.context.thread_type = cast(Any, "NONE" if threads == 1 else "AUTO")
+        if error_checks:
+            self.context.options = {"err_detect": error_checks}
+        self.has_checksums = has_checksums
         self.failure: Exception | None = None
+        self.fed = -1  # the last packet
         self.failed_at = -1  # the last packet that was damaged or could not be decoded
 
     def feed(self, index: int, packet: "Packet[Any]") -> list[VideoFrame]:
-        if packet.is_corrupt:
+        self.fed = index
+        if packet.is_corrupt or (self.has_checksums and not proves_itself(bytes(packet))):
             self.failed_at = index
         try:
             return self.context.decode(packet)
@@ -55,10 +63,20 @@ class Decoder:
         try:
             return self.context.decode(None)
         except av.FFmpegError as error:
-            self.failure = error
+            self.failure, self.failed_at = error, self.fed
             return []
         finally:
             self.context.flush_buffers()
+
+
+def decoder_for(timeline: Timeline, context: VideoCodecContext, *, threads: int) -> Decoder:
+    """Make a decoder that makes all checks that this file stands."""
+    return Decoder(
+        context,
+        threads=threads,
+        error_checks=timeline.error_checks,
+        has_checksums=timeline.table.has_checksums,
+    )
 
 
 def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
@@ -80,13 +98,16 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
-def first_frame(path: Path) -> VideoFrame:
-    """Decode up to the first sound picture."""
-    with opened(path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1)
-        for frame in decoder.run(enumerate(demux(container, stream))):
-            if not frame.is_corrupt:
-                return frame
+def first_frame(path: Path) -> tuple[VideoFrame, str]:
+    """Decode up to the first sound picture; beside it stand the error checks that not every picture fails."""
+    with opened(path) as (_, stream):
+        error_checks = ERROR_CHECKS.get(stream.codec_context.name, "")
+    for checks in dict.fromkeys((error_checks, "")):
+        with opened(path) as (container, stream):
+            decoder = Decoder(stream.codec_context, threads=1, error_checks=checks)
+            for frame in decoder.run(enumerate(demux(container, stream))):
+                if not frame.is_corrupt:
+                    return frame, checks
     raise VideoReadError(
         f"{path} has no frame that can be decoded; download or export it again"
     ) from decoder.failure
@@ -95,7 +116,8 @@ def first_frame(path: Path) -> VideoFrame:
 def decode_all(timeline: Timeline) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (packet, frame) for every picture that is shown and not marked as damaged."""
     with opened(timeline.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if timeline.is_untimed else frame_threads())
+        threads = 1 if timeline.is_untimed else frame_threads()
+        decoder = decoder_for(timeline, stream.codec_context, threads=threads)
         packets = shifted(demux(container, stream), timeline.table)
         for count, frame in enumerate(decoder.run(enumerate(packets))):
             packet = timeline.packet_of(frame, count)

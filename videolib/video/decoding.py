@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 
 from videolib.cores import available_cores
 from videolib.types import RGBArray
-from videolib.video.decoder import Decoder, frame_threads, to_rgb
+from videolib.video.decoder import Decoder, decoder_for, frame_threads, to_rgb
 from videolib.video.demux import demux, opened
 from videolib.video.joined import shifted
 from videolib.video.timeline import Timeline
@@ -103,9 +103,13 @@ class _GopDecoder(Generic[T]):
     def decode(self, gop: _Gop, packets: NumberedPackets) -> dict[int, T] | None:
         """Return what the wanted packets' images were converted to; None if a frame is not beyond doubt."""
         timeline = self.timeline
-        if timeline.holes[gop.start + 1 : gop.stop].any():
+        if (
+            timeline.holes[gop.start + 1 : gop.stop].any()
+            or timeline.table.corrupt[gop.start : gop.stop].any()
+        ):
             return None
         decoder = self._take_decoder()
+        decoder.failed_at = -1
         missing = {int(timeline.times[index]) for index, _ in packets if timeline.must_show(index, gop.start)}
         wanted = {int(timeline.times[index]): index for index in gop.wanted}
         converted = {}
@@ -117,14 +121,14 @@ class _GopDecoder(Generic[T]):
                 if time in wanted:
                     converted[wanted[time]] = self.convert(to_rgb(frame, timeline.table.aspect))
         self.idle.append(decoder)
-        return None if missing else converted
+        return None if missing or decoder.failed_at >= 0 else converted
 
     def _take_decoder(self) -> Decoder:
         try:
             return self.idle.pop()
         except IndexError:
             with opened(self.timeline.table.path) as (_, stream):
-                return Decoder(stream.codec_context, threads=1)
+                return decoder_for(self.timeline, stream.codec_context, threads=1)
 
 
 def _decode_gops(
@@ -191,14 +195,28 @@ class _Screen:
         self.wanted = set(wanted)
         self.held: dict[int, VideoFrame] = {}
         self.seen = bytearray(len(timeline.times))  # 1 where no more is asked of a packet
+        self.damaged = bytearray(
+            timeline.table.corrupt.tobytes()
+        )  # 1 where the demuxer or the decoder complained
         self.sound = 0  # every needed packet before this one was seen
         self.last: VideoFrame | None = None
         self.latest = -1 << 63
+        self.key = 0  # the last keyframe that came out
+        self.starts: dict[int, int] = {}  # of wanted packets, where they have no timestamps
+        self.failed_at = -1
         self.count = 0  # of frames that came out
         # once a frame of this time is out, all that were decoded before the packet are out or lost
         self.horizon = np.maximum.accumulate(np.where(timeline.shown, timeline.times, timeline.times.min()))
 
     def take(self, frames: list[VideoFrame], failed_at: int) -> None:
+        """Take the frames of a packet; `failed_at` is the last packet that was damaged or could not be decoded."""
+        if failed_at > self.failed_at:
+            self.failed_at = failed_at
+            # threads tell of a failure late, and without timestamps a lost frame moves all others
+            place, stop = (failed_at, failed_at + 1) if self.careful else (self.sound, len(self.damaged))
+            if self.timeline.is_untimed:
+                place, stop = self.count, len(self.damaged)
+            self.damaged[place:stop] = b"\1" * max(0, stop - place)
         for frame in frames:
             packet = self.timeline.packet_of(frame, self.count)
             self.count += 1
@@ -211,22 +229,29 @@ class _Screen:
                 if self.last is not None:
                     self.held.setdefault(other, self.last)
             self.last, self.latest = frame, max(self.latest, time)
-            self.seen[packet] = not (frame.is_corrupt or (self.timeline.is_untimed and failed_at >= 0))
+            self.seen[packet] = True
+            self.damaged[packet] |= frame.is_corrupt
+            if frame.key_frame:
+                self.key = packet
             if packet in self.wanted:
                 self.held[packet] = frame
+                self.starts[packet] = self.key
 
-    def settle(self, fed: int, failed_at: int, *, drained: bool) -> Iterator[tuple[int, VideoFrame | None]]:
+    def settle(self, fed: int, *, drained: bool) -> Iterator[tuple[int, VideoFrame | None]]:
         """Yield (packet, frame) in order of time; None stands for a frame that was lost."""
         while self.waiting:
             packet = self.waiting[0]
             if packet > fed or not (drained or self.horizon[packet] <= self.latest):
                 return
-            start = int(self.timeline.starts_of(np.array(packet)))
+            start = self.starts.pop(packet, 0)
+            if not self.timeline.is_untimed:
+                start = int(self.timeline.starts_of(np.array(packet)))
             self.sound = max(self.sound, start)
-            # a packet without a frame and without an error is one that shows nothing, as VP8 has them
-            no_errors = self.careful and failed_at < start
             while self.sound <= packet and not (self.timeline.holes[self.sound] and self.sound > start):
-                if not (self.seen[self.sound] or not self.timeline.must_show(self.sound, start) or no_errors):
+                # careful, a packet without a frame and without a complaint is one that shows nothing, as VP8 has them
+                may_hide = self.careful and not (self.timeline.counts_packets and drained)
+                must_show = not may_hide and self.timeline.must_show(self.sound, start)
+                if self.damaged[self.sound] or not (self.seen[self.sound] or not must_show):
                     break
                 self.sound += 1
             self.waiting.popleft()
@@ -265,14 +290,14 @@ def _stream(
                 screen.take(decoder.drain(), decoder.failed_at)
             else:
                 continue
-            yield from screen.settle(fed, decoder.failed_at, drained=idle)
+            yield from screen.settle(fed, drained=idle)
             if not screen.waiting:
                 return
         screen.take(decoder.drain(), decoder.failed_at)
-        yield from screen.settle(len(timeline.times), decoder.failed_at, drained=True)
+        yield from screen.settle(len(timeline.times), drained=True)
 
     with opened(timeline.table.path) as (container, stream):
-        decoder = Decoder(stream.codec_context, threads=1 if careful else frame_threads())
+        decoder = decoder_for(timeline, stream.codec_context, threads=1 if careful else frame_threads())
         for packet, frame in settled(decoder, shifted(demux(container, stream), timeline.table)):
             if frame is None and not careful:
                 return

@@ -16,8 +16,15 @@ from av.video.stream import VideoStream
 
 from videolib.errors import VideoReadError
 from videolib.video.unreadable import ALLOWED_FORMATS
+from videolib.video.wholeness import is_cut_short, proves_itself
 
-_TRUNCATED_SECONDS = 0.25  # a Matroska file that ends this much before its declared duration was cut
+_TRUNCATED_SECONDS = 0.25  # a Matroska or FLV file that ends this much before its declared duration was cut
+_PROOFS = 8  # one of so many packets is sound
+_TORN_AT_END = (
+    "mpegts",
+    "mjpeg",
+    "gif",
+)  # where FFmpeg gives out the beginning of a picture for the whole of it
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,15 @@ class PacketTable:
     sizes: np.ndarray  # (packets,) int64, bytes
     keyframe: np.ndarray  # (packets,) bool
     discarded: np.ndarray  # (packets,) bool
+    corrupt: np.ndarray  # (packets,) bool, by the demuxer's word
     unreferenced: np.ndarray  # (packets,) bool, True where no other picture is decoded from this one
     gap_bytes: np.ndarray  # (packets,) int64, bytes of the file before each packet that belong to no other
     frame_length: int  # on screen, as the rate tells it
     reorders: bool
     declared: int  # the length that the file claims where its packets end before that, else 0
+    claimed: int  # the length that the file claims, 0 where it claims none
+    has_checksums: bool  # `proves_itself` tells which packets are sound
+    is_cut: bool  # the file ends before its container says
     shifts: np.ndarray | None = None  # (packets,) int64, by how much the times are moved in a joined file
 
 
@@ -87,6 +98,8 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator["Packet[Any]"
             return
         except av.FFmpegError:
             failures += 1
+        except IndexError:  # PyAV's, at the end: damage made up a stream that its list does not have
+            return
 
 
 def _reference_reader(stream: VideoStream) -> Callable[["Packet[Any]"], tuple[int, bool]]:
@@ -142,15 +155,20 @@ def read_packets(path: Path) -> PacketTable:
     with opened(path) as (container, stream):
         time_base = cast(Fraction, stream.time_base)
         index_length = len(stream.index_entries)
-        times, orders, rows, reach = _read_rows(container, stream)
+        times, orders, rows, reach, tail, has_checksums = _read_rows(container, stream)
         if not times:
             raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         frame_length = max(round(1 / rate / time_base), 1)
-        lengths, sizes, keyframe, discarded, gaps, layers, referenced = np.array(rows, dtype=np.int64).T
+        lengths, sizes, keyframe, discarded, corrupt, gaps, layers, referenced = np.array(
+            rows, dtype=np.int64
+        ).T
+        format_name = container.format.name.split(",")[0]
+        is_cut = is_cut_short(path, format_name, tail=tail)
+        corrupt[-1] |= is_cut and format_name in _TORN_AT_END
         return PacketTable(
             path=path,
-            format_name=container.format.name.split(",")[0],
+            format_name=format_name,
             codec=stream.codec_context.name,
             time_base=time_base,
             aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -163,23 +181,28 @@ def read_packets(path: Path) -> PacketTable:
             sizes=sizes,
             keyframe=keyframe.astype(bool),
             discarded=discarded.astype(bool),
+            corrupt=corrupt.astype(bool),
             unreferenced=(referenced == 0) & (layers == layers.max()),
             gap_bytes=gaps,
             frame_length=frame_length,
             reorders=stream.codec_context.has_b_frames,
             declared=_declared_length(container, stream, len(times), index_length, frame_length, reach),
+            claimed=int(_claimed_seconds(container) / time_base),
+            has_checksums=has_checksums,
+            is_cut=is_cut,
         )
 
 
 def _read_rows(
     container: InputContainer, stream: VideoStream
-) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float]:
-    """Return presentation and decode times, the other columns, and the last second of all streams."""
+) -> tuple[list[int | None], list[int | None], list[tuple[int, ...]], float, int, bool]:
+    """Return presentation and decode times, the other columns, the last second and byte of all, has_checksums."""
     times: list[int | None] = []
     orders: list[int | None] = []
     rows: list[tuple[int, ...]] = []
     reach, tail = 0.0, 0  # over all streams: the last moment in seconds, the end of the last packet in bytes
     reference = _reference_reader(stream)
+    may_prove, has_checksums = stream.codec_context.name == "ffv1", False
     for packet in demux(container):
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is not None:
@@ -189,9 +212,11 @@ def _read_rows(
         if packet.stream_index == stream.index:
             times.append(packet.pts)
             orders.append(packet.dts)
-            flags = packet.is_keyframe, packet.is_discard
+            if may_prove and len(times) < _PROOFS:
+                has_checksums |= proves_itself(bytes(packet))
+            flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt
             rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
-    return times, orders, rows, reach
+    return times, orders, rows, reach, tail, has_checksums
 
 
 def _declared_length(
@@ -208,8 +233,15 @@ def _declared_length(
         return stream.duration or 0
     if format_name == "avi" and stream.frames > packets:
         return stream.frames * frame_length
-    if format_name == "matroska" and container.duration:
-        seconds = Fraction(container.duration, av.time_base)
+    if format_name in ("matroska", "flv"):
+        seconds = _claimed_seconds(container)
         if seconds > reach + _TRUNCATED_SECONDS:
             return int(seconds / cast(Fraction, stream.time_base))
     return 0
+
+
+def _claimed_seconds(container: InputContainer) -> Fraction:
+    """Return the length that the file's header claims, else 0; that of other formats is FFmpeg's own estimate."""
+    if container.format.name.split(",")[0] not in ("mov", "matroska", "flv", "avi", "asf"):
+        return Fraction(0)
+    return Fraction(max(0, container.duration or 0), av.time_base)

@@ -54,9 +54,9 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
     """
     file = _checked_path(path)
     table = lay_in_a_row(read_packets(file))
-    first = first_frame(file)
+    first, error_checks = first_frame(file)
     height, width = to_rgb(first, table.aspect).shape[:2]
-    return lay_out(table, first, width=width, height=height)
+    return lay_out(table, first, width=width, height=height, error_checks=error_checks)
 
 
 def describe(timeline: Timeline, source: str) -> Video:
@@ -150,28 +150,29 @@ def sample_frames(
     image's own size if None: it bounds what is decoded ahead. The decoding tasks go to `pool`, each for one
     thread, or to a pool of this generator's own. Losses are warned of as by `extract_frames`.
     """
-    timeline, by_packet = samples.timeline, samples.by_packet
-    lost = len(samples) - sum(map(len, by_packet.values()))
+    timeline, given, is_torn = samples.timeline, 0, False
     size = timeline.image_bytes if converted_bytes is None else converted_bytes
-    for packet, converted in decode(timeline, list(by_packet), convert, converted_bytes=size, pool=pool):
+    for packet, converted in decode(
+        timeline, list(samples.by_packet), convert, converted_bytes=size, pool=pool
+    ):
         if converted is None:
-            lost += len(by_packet[packet])
+            is_torn = not samples.by_packet[packet]
         else:
-            for frame_number, timestamp_seconds in by_packet[packet]:
+            for frame_number, timestamp_seconds in samples.samples_of(packet):
+                given += 1
                 yield frame_number, timestamp_seconds, converted
-    path = timeline.table.path
-    if lost:
-        warnings.warn(
-            f"{path}: {lost} of {len(samples)} samples could not be read, for the file is damaged or "
-            "cut short there; the others are right",
-            stacklevel=2,
+    told = []
+    if given < len(samples):
+        told.append(
+            f"{len(samples) - given} of {len(samples)} samples could not be read, for the file is damaged or cut short "
+            "there; of the others the decoder made no complaint, which is no proof"
         )
-    if samples.is_open:
-        warnings.warn(
-            f"{path} was cut short after {timeline.readable_seconds:.1f} of {float(timeline.duration):.1f} seconds; "
-            "what came then cannot be sampled",
-            stacklevel=2,
-        )
+    if is_torn:
+        told.append("it ends in a damaged picture, as a file does that was cut short")
+    if samples.doubt:
+        told.append(f"it {samples.doubt}")
+    if told:
+        warnings.warn(f"{timeline.table.path}: {'; '.join(told)}", stacklevel=2)
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -16,6 +16,7 @@ from videolib.types import Sampling
 from videolib.video.decoder import decode_all
 from videolib.video.shots import find_cuts
 from videolib.video.timeline import Timeline
+from videolib.video.wholeness import tells_its_end
 
 
 @dataclass(frozen=True)
@@ -23,28 +24,41 @@ class SamplePlan:
     """The samples of a video, known before one is decoded; its length is their number."""
 
     timeline: Timeline
-    by_packet: dict[
-        int, list[tuple[int, float]]
-    ]  # frame_number and timestamp_seconds of each packet's samples
+    by_packet: dict[int, range]  # frame_numbers of each packet's samples
     count: int  # with those that cannot be read
-    is_open: bool  # the file was cut short, and nobody knows how many samples that took
+    step: Fraction | None = None  # seconds between even samples; others lie at their frame's own time
+    done: frozenset[int] = frozenset()  # frame_numbers that are left out
+    doubt: str = ""  # what nobody knows of further samples
 
     def __len__(self) -> int:
         return self.count
 
+    def samples_of(self, packet: int) -> Iterator[tuple[int, float]]:
+        """Yield frame_number and timestamp_seconds of each sample that shows this packet's frame."""
+        for number in self.by_packet[packet]:
+            if number not in self.done:
+                yield (
+                    number,
+                    _seconds(self.timeline, packet) if self.step is None else float((number - 1) * self.step),
+                )
+
     def without(self, frame_numbers: Iterable[int]) -> SamplePlan:
         """Leave these samples out."""
-        done = set(frame_numbers)
-        rest = {packet: [one for one in its if one[0] not in done] for packet, its in self.by_packet.items()}
-        by_packet = {packet: its for packet, its in rest.items() if its}
-        return replace(self, by_packet=by_packet, count=max(0, self.count - len(done)))
+        left_out = set(frame_numbers)
+        done = self.done | left_out
+        by_packet = {
+            packet: numbers
+            for packet, numbers in self.by_packet.items()
+            if not (numbers and all(number in done for number in numbers))
+        }
+        return replace(self, by_packet=by_packet, count=max(0, self.count - len(left_out)), done=done)
 
     def middle(self, count: int) -> SamplePlan:
         """Keep about this many samples, in a row from the middle of the video."""
         packets = list(self.by_packet)
         first = max(0, (len(packets) - count) // 2)
-        by_packet = {packet: self.by_packet[packet] for packet in packets[first : first + count]}
-        return replace(self, by_packet=by_packet, count=sum(map(len, by_packet.values())), is_open=False)
+        by_packet = {packet: self.by_packet[packet][:count] for packet in packets[first : first + count]}
+        return replace(self, by_packet=by_packet, count=sum(map(len, by_packet.values())), doubt="")
 
 
 def plan_samples(
@@ -63,20 +77,52 @@ def plan_samples(
     if sampling == "interval":
         step = _exact(every_seconds)
         stop = timeline.duration if end_seconds is None else min(timeline.duration, _exact(end_seconds))
-        return _even_samples(
-            timeline, step, range(math.ceil(_exact(start_seconds) / step), math.ceil(stop / step))
-        )
+        selected = range(math.ceil(_exact(start_seconds) / step), math.ceil(stop / step))
+        doubt = _cut_short(timeline) if stop == timeline.duration == timeline.readable else ""
+        return _with_end(replace(_even_samples(timeline, step, selected), doubt=doubt), float(stop))
     chosen = (
         _keyframes(timeline, every_seconds) if sampling == "keyframes" else _shots(timeline, every_seconds)
     )
     stop_seconds = math.inf if end_seconds is None else end_seconds
-    by_packet = {}
-    for number, packet in enumerate(chosen, start=1):
-        seconds = float((int(timeline.times[packet]) - timeline.start) * timeline.table.time_base)
-        if start_seconds <= seconds < stop_seconds:
-            by_packet[packet] = [(number, seconds)]
-    is_open = timeline.read_end < timeline.end and timeline.readable_seconds < stop_seconds
-    return SamplePlan(timeline, by_packet, len(by_packet), is_open)
+    by_packet = {
+        packet: range(number, number + 1)
+        for number, packet in enumerate(chosen, start=1)
+        if start_seconds <= _seconds(timeline, packet) < stop_seconds
+    }
+    doubt = _cut_short(timeline) if timeline.readable < stop_seconds else ""
+    doubt = doubt or _damaged(timeline, start_seconds, stop_seconds)
+    return _with_end(SamplePlan(timeline, by_packet, len(by_packet), doubt=doubt), stop_seconds)
+
+
+def _with_end(plan: SamplePlan, stop_seconds: float) -> SamplePlan:
+    """Have the last picture decoded, too, without a sample: where no container tells its end, a torn one is all."""
+    timeline = plan.timeline
+    if stop_seconds < timeline.duration or tells_its_end(timeline.table.format_name):
+        return plan
+    last = int(timeline.displayed()[0][-1])
+    return replace(plan, by_packet=plan.by_packet | {last: plan.by_packet.get(last, range(0))})
+
+
+def _seconds(timeline: Timeline, packet: int) -> float:
+    return float((int(timeline.times[packet]) - timeline.start) * timeline.table.time_base)
+
+
+def _cut_short(timeline: Timeline) -> str:
+    """Say that the file ends too early, if it does."""
+    if not (timeline.table.is_cut or timeline.readable < timeline.duration):
+        return ""
+    whole = f" of {float(timeline.duration):.1f}" if timeline.readable < timeline.duration else ""
+    return (
+        f"was cut short after {float(timeline.readable):.1f}{whole} seconds; what came then cannot be sampled"
+    )
+
+
+def _damaged(timeline: Timeline, start_seconds: float, stop_seconds: float) -> str:
+    """Say that packets are missing or damaged in a part of the file, if it is so: keyframes may be among them."""
+    places = np.flatnonzero(timeline.holes | timeline.table.corrupt)
+    if any(start_seconds <= _seconds(timeline, place) <= stop_seconds for place in places.tolist()):
+        return "is damaged; keyframes or shots may be missing where it is"
+    return ""
 
 
 def _check(every_seconds: float, start_seconds: float, end_seconds: float | None, sampling: str) -> None:
@@ -105,11 +151,13 @@ def _even_samples(timeline: Timeline, step: Fraction, selected: range) -> Sample
     by_packet = {}
     for packet, begin, end in zip(*(column.tolist() for column in timeline.displayed()), strict=True):
         first = math.ceil((begin - timeline.start) * pace)
+        if end - begin > timeline.longest:
+            end = begin + Fraction(timeline.longest)
         stop = math.ceil((min(end, timeline.read_end) - timeline.start) * pace)
         numbers = range(max(first, selected.start), min(stop, selected.stop))
         if numbers:
-            by_packet[packet] = [(number + 1, float(number * step)) for number in numbers]
-    return SamplePlan(timeline, by_packet, len(selected), is_open=False)
+            by_packet[packet] = range(numbers.start + 1, numbers.stop + 1)
+    return SamplePlan(timeline, by_packet, len(selected), step)
 
 
 def _keyframes(timeline: Timeline, every_seconds: float) -> list[int]:

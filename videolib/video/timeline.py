@@ -1,5 +1,6 @@
 """When each packet's frame is on screen, and from which keyframe on it can be decoded: known before one is."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +14,12 @@ from videolib.video.demux import PacketTable
 
 _HEADER_BYTES = 100  # what may lie between two packets in Matroska and AVI: their own headers
 _REORDER_PACKETS = 32  # no frame is shown after one that is decoded this many packets later
+_MOVED_SHARE = 0.1  # more packets that go back in time are no damage, but a recording that begins anew
+_HOLD_SECONDS = 10  # a frame that stays no longer is never doubted, ...
+_SHORT_SECONDS, _BYTES_PER_SECOND = (
+    3600,
+    100,
+)  # ... nor a file that is no longer, or has so many bytes for its length
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,12 @@ class Timeline:
     starts: np.ndarray  # (starts,) int64, packet 0 and the keyframes to begin at, ascending in time too
     holes: np.ndarray  # (packets,) bool, True where packets before this one are missing from the file
     is_untimed: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
+    error_checks: str  # of the decoder, beyond those that it always makes
     in_fields: bool  # a frame may take two packets, one for each field
     width: int  # as displayed, of the first frame
     height: int
     start: int  # of the first shown frame
+    longest: float  # no frame is on screen for longer, by what the file says of its length
     read_end: int  # what is on screen is known before this time
     end: int  # when the last frame goes, by the file's own word where the file was cut
 
@@ -37,8 +46,8 @@ class Timeline:
         return (self.end - self.start) * self.table.time_base
 
     @property
-    def readable_seconds(self) -> float:
-        return float((self.read_end - self.start) * self.table.time_base)
+    def readable(self) -> Fraction:
+        return (self.read_end - self.start) * self.table.time_base
 
     @property
     def image_bytes(self) -> int:
@@ -49,6 +58,11 @@ class Timeline:
         last = np.flatnonzero(self.shown)[np.argmax(self.times[self.shown])]
         seconds = (self.times[last] + self.table.lengths[last] - self.start) * self.table.time_base
         return float(self.shown.sum() / seconds)
+
+    @property
+    def counts_packets(self) -> bool:
+        """Tell whether nothing but their number gives the frames their times: one that is lost moves all others."""
+        return self.is_untimed and not self.in_fields and self.table.codec in ("h264", "hevc", "mjpeg")
 
     def displayed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the shown packets in order of time, and when each comes on screen and goes; 3 times (shown,)."""
@@ -86,7 +100,7 @@ class Timeline:
         return {int(self.times[packet]): packet for packet in np.flatnonzero(self.shown).tolist()}
 
 
-def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -> Timeline:
+def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, error_checks: str) -> Timeline:
     """Lay the packets out in time; `first` is the first frame that the decoder gives, and displayed so large."""
     # AVI and raw streams store no presentation timestamps: what stands there is guessed from the order
     is_guessed = table.format_name == "avi" and table.reorders
@@ -95,10 +109,14 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
     if not shown.any():
         raise VideoReadError(f"{table.path} shows no frame: its edit list cuts all away; export it again")
     last = int(np.flatnonzero(shown)[np.argmax(times[shown])])
-    start, end = int(times[shown].min()), int(times[last] + table.lengths[last])
+    start = int(times[shown].min())
+    longest = _longest_hold(table, np.diff(np.sort(times[shown]), append=times[last] + table.lengths[last]))
+    end = int(times[last]) + math.ceil(min(int(table.lengths[last]), longest))
+    if table.is_cut and not is_untimed:
+        # frames after the cut may be due before the last that are there, but never before their decode time
+        end = max(start + 1, min(end, int(table.order[-1]) + 1))
     read_end = end
     if table.declared > end - start:
-        # frames after the cut may be due before the last that are there, but never before their decode time
         read_end = int(times[max(0, len(times) - 17)] if is_untimed else table.order[-1] + 1)
         if table.format_name == "avi" and holes.any():
             read_end = int(times[np.argmax(holes)])  # AVI times count the packets: wrong from here on
@@ -110,24 +128,51 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int) -
         starts=starts,
         holes=holes,
         is_untimed=is_untimed,
+        error_checks=error_checks,
         in_fields=table.codec == "h264" and bool(first.interlaced_frame),
         width=width,
         height=height,
         start=start,
+        longest=longest,
         read_end=read_end,
         end=end,
     )
+
+
+def _longest_hold(table: PacketTable, holds: np.ndarray) -> float:
+    """Return how long a frame may stay on screen, that all fit into the length that the file claims and has bytes for.
+
+    A damaged time stamp else makes a still of days. `holds` are the times on screen by the time stamps; (shown,).
+    """
+    second = 1 / table.time_base
+    holds = np.sort(holds)
+    seconds = max(_SHORT_SECONDS, table.path.stat().st_size / _BYTES_PER_SECOND)
+    whole = int(seconds * second)
+    if table.claimed:
+        whole = min(whole, table.claimed)
+    if holds[-1] <= _HOLD_SECONDS * second or int(holds.sum()) <= 1.01 * whole + second:
+        return float(holds[-1])
+    levels = (whole - (np.cumsum(holds) - holds)) / np.arange(len(holds), 0, -1)
+    level = float(
+        levels[np.argmax(levels <= holds)]
+    )  # what each of the longest gets of what the shorter leave
+    usual = 1.5 * float(np.median(holds))
+    return max(level, usual if usual <= _HOLD_SECONDS * second else 0)
 
 
 def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return times, shown, starts and holes of a `Timeline`, by the presentation timestamps."""
     known = np.array([t is not None for t in table.times])
     times = np.where(known, np.array([t or 0 for t in table.times], dtype=np.int64), table.order)
-    if table.format_name == "matroska" and len(times) > _REORDER_PACKETS:
-        # a damaged cluster header moves its packets in time
+    moved = np.zeros(len(times), dtype=bool)
+    if len(times) > _REORDER_PACKETS:
+        # damage moves a few packets, or those of a Matroska cluster, to a later time
         later = np.minimum.accumulate(times[::-1])[::-1][_REORDER_PACKETS:]
-        moved = np.flatnonzero(times[: len(later)] > later)
-        known[moved], times[moved] = False, later[moved]
+        least = 0 if table.format_name == "matroska" else int(_HOLD_SECONDS / table.time_base)
+        moved[: len(later)] = times[: len(later)] > later + least
+        if table.format_name == "matroska" or moved.mean() < _MOVED_SHARE:
+            known &= ~moved
+            times[moved] = later[moved[: len(later)]]
     shown = known & ~table.discarded
     # a recording may begin with frames whose references it does not hold: they were never on screen
     key = int(np.argmax(table.keyframe))
@@ -137,7 +182,7 @@ def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarra
     can_start = table.keyframe & known
     can_start[1:] &= np.maximum.accumulate(times)[:-1] < times[1:]
     can_start[0] = True
-    holes = _find_holes(table, times) | (~known & (table.format_name == "matroska"))
+    holes = _find_holes(table, times) | (~known & (moved | (table.format_name == "matroska")))
     return times, shown, np.flatnonzero(can_start), holes
 
 
