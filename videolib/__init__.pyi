@@ -30,3 +30,4 @@ from .types import Frame as Frame
 from .types import Video as Video
 from .video import extract_frames as extract_frames
 from .video import probe_video as probe_video
+from .video import read_frame as read_frame

@@ -8,10 +8,12 @@ the timeline: a frame that did not come, or came damaged, is never replaced by a
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -126,6 +128,32 @@ def extract_frames(
         sampling=sampling,
     )
     return _frames(samples)
+
+
+def read_frame(path: str | os.PathLike[str], seconds: float = 0.0) -> Frame:
+    """Read the frame on screen at a time; the last one, if the video ends before that.
+
+    Raises
+    ------
+    ValueError
+        If seconds is negative or not finite.
+    VideoReadError
+        If the file is no readable video, or damaged just there.
+    """
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(
+            f"seconds must be finite and not negative, got {seconds}; pass 0 for the first frame"
+        )
+    timeline = read_timeline(path)
+    last = float((int(timeline.displayed()[1][-1]) - timeline.start) * timeline.table.time_base)
+    seconds = min(seconds, last)
+    step = seconds or 1.0  # so that a sample lies just there
+    samples = plan_samples(
+        timeline, every_seconds=step, start_seconds=seconds, end_seconds=seconds + step / 2
+    )
+    for frame in _frames(samples):
+        return replace(frame, frame_number=1, timestamp_seconds=seconds)
+    raise VideoReadError(f"{path} has no readable frame at {seconds:g} seconds; choose another moment")
 
 
 def _frames(samples: SamplePlan) -> Iterator[Frame]:
