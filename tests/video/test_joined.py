@@ -1,9 +1,11 @@
 """Several recordings in one file: laid one after the other, or refused by name; never mixed."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +15,7 @@ from videolib.video import read_timeline
 from videolib.video.demux import read_packets
 from videolib.video.joined import lay_in_a_row
 
+T = TypeVar("T")
 FIRST, SECOND = range(40), range(100, 160)
 GOP = {"options": {"g": "15"}}
 MPEG2 = {"options": {"bf": "2", "g": "12"}}
@@ -36,6 +39,27 @@ def numbers_of(path: Path, **how) -> list[int]:
     return [read_counter(frame.image) for frame in extract_frames(path, every_seconds=1 / 30, **how)]
 
 
+def whole(call: Callable[..., T], *arguments: object) -> T:
+    """Call with no other warning than the one of the joint.
+
+    The packets of a transport stream are counted, and where the count begins anew FFmpeg marks the last two
+    pictures as damaged: nobody knows whether they are whole.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings(
+            "ignore", r".*\.ts: (it is damaged; keyframes or shots|\d+ of \d+ samples could not)"
+        )
+        return call(*arguments)
+
+
+def missing(got: list[int], *parts: range) -> set[int]:
+    """The pictures that did not come; none came that should not."""
+    expected = {number for part in parts for number in part}
+    assert set(got) <= expected
+    return expected - set(got)
+
+
 @pytest.mark.parametrize(
     ("file", "codec", "how"),
     [
@@ -54,13 +78,15 @@ def test_the_second_recording_comes_after_the_first(file, codec, how, tmp_path):
     path = write_joined(tmp_path / file, codec, FIRST, SECOND, **how)
     timeline = read_timeline(path)
     assert float(timeline.duration) == pytest.approx(100 / 30, abs=0.05)
-    got = numbers_of(path)
+    got = whole(numbers_of, path)
     # a new part may begin one frame late, where its pictures are shown later than they are decoded
     assert got == sorted(got)
-    assert set(got) == {*FIRST, *SECOND}
+    lost = missing(got, FIRST, SECOND)
+    assert lost <= {*FIRST[-4:]}  # the last two in the file
+    assert len(lost) <= 2 * file.endswith(".ts")
     late = numbers_of(path, start_seconds=2.6)
-    assert len(late) == len(got) - 78
-    assert late == got[78:]
+    assert len(late) == len(SECOND) - 38
+    assert late == got[-len(late) :]
 
 
 def test_three_in_a_row_whose_clocks_go_up_and_down(tmp_path):
@@ -75,26 +101,30 @@ def test_three_in_a_row_whose_clocks_go_up_and_down(tmp_path):
     timeline = read_timeline(path)
     # FFmpeg takes a clock that is over a minute lower for one that has gone round once
     assert float(timeline.duration) == pytest.approx(100 / 30, abs=0.05)
-    assert list(dict.fromkeys(numbers_of(path))) == [*parts[1], *parts[0], *parts[2]]
+    got = list(dict.fromkeys(whole(numbers_of, path)))
+    lost = missing(got, *parts)
+    assert lost <= {*parts[0][-4:], *parts[1][-4:]}
+    assert len(lost) <= 4
+    assert got == [number for part in (parts[1], parts[0], parts[2]) for number in part if number in got]
 
 
 def test_what_lacks_its_keyframe_is_left_out(tmp_path):
     first = write_video(tmp_path / "first.ts", pictures=[counter_picture(n) for n in FIRST], **GOP)
-    whole = write_video(tmp_path / "whole.ts", pictures=[counter_picture(n) for n in SECOND], **GOP)
-    second = remux(whole, tmp_path / "second.ts", first_packet=5)
+    other = write_video(tmp_path / "other.ts", pictures=[counter_picture(n) for n in SECOND], **GOP)
+    second = remux(other, tmp_path / "second.ts", first_packet=5)
     path = tmp_path / "joined.ts"
     path.write_bytes(first.read_bytes() + second.read_bytes())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        got = numbers_of(path)
+    got = whole(numbers_of, path)
     assert got == sorted(got)
-    assert set(got) == {*FIRST, *range(115, 160)}
+    lost = missing(got, FIRST, range(115, 160))
+    assert lost <= {*FIRST[-4:]}
+    assert len(lost) <= 2
 
 
 @pytest.mark.parametrize("sampling", ["keyframes", "shots"])
 def test_other_samplings_see_both(sampling, tmp_path):
     path = write_joined(tmp_path / "two.ts", "libx264", FIRST, SECOND, **GOP)
-    frames = list(extract_frames(path, every_seconds=0.2, sampling=sampling))
+    frames = whole(lambda: list(extract_frames(path, every_seconds=0.2, sampling=sampling)))
     times = [frame.timestamp_seconds for frame in frames]
     assert times == sorted(times)
     numbers = [read_counter(frame.image) for frame in frames]
