@@ -243,3 +243,15 @@ def test_whole_files_are_not_called_cut(name: str, sources: Path) -> None:
     assert not timeline.table.is_cut
     assert not timeline.table.corrupt.any()
     assert probe_video(path).duration_seconds > 2.9
+
+
+def test_checks_that_every_picture_fails_are_left_out(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mov", "png", count=20, pixel_format="rgb24")
+    content = bytearray(whole.read_bytes())
+    for place, size in packets_of(whole):
+        content[content.index(b"pHYs", place, place + size) + 14] ^= 1  # in its CRC: the pixels are sound
+    path = tmp_path / "odd.mov"
+    path.write_bytes(content)
+    frames, told = read(path)
+    assert (len(frames), told) == (20, [])
+    assert_right(frames, whole)

@@ -100,14 +100,15 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
 
 def first_frame(path: Path) -> tuple[VideoFrame, str]:
     """Decode up to the first sound picture; beside it stand the error checks that not every picture fails."""
-    with opened(path) as (_, stream):
-        error_checks = ERROR_CHECKS.get(stream.codec_context.name, "")
-    for checks in dict.fromkeys((error_checks, "")):
+    for is_lenient in (False, True):
         with opened(path) as (container, stream):
+            checks = "" if is_lenient else ERROR_CHECKS.get(stream.codec_context.name, "")
             decoder = Decoder(stream.codec_context, threads=1, error_checks=checks)
             for frame in decoder.run(enumerate(demux(container, stream))):
                 if not frame.is_corrupt:
                     return frame, checks
+        if not checks:
+            break
     raise VideoReadError(
         f"{path} has no frame that can be decoded; download or export it again"
     ) from decoder.failure
