@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import warnings
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from videolib.addresses import hide_secrets
 from videolib.types import Frame, RGBArray
 
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
+MAX_PIXELS = 100_000_000  # of a file, by its header: 300 MB as RGB
 
 
 def open_image(image: ImageSource) -> Image.Image:
@@ -32,7 +36,7 @@ def open_image(image: ImageSource) -> Image.Image:
     Raises
     ------
     ValueError
-        If it is none of these, empty, or not readable.
+        If it is none of these, empty, not readable, or a file of over 100 million pixels.
     """
     if isinstance(image, Frame):
         image = image.image
@@ -45,13 +49,22 @@ def open_image(image: ImageSource) -> Image.Image:
             "image must be an array, a PIL image, a Frame, the bytes of an image file or a path, "
             f"got {type(image).__name__}"
         )
-    name = f"{len(image)} bytes" if isinstance(image, bytes) else repr(os.fspath(image))
+    name = f"{len(image)} bytes" if isinstance(image, bytes) else repr(hide_secrets(image))
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
-            return _convert(opened)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another one
+            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise ValueError(
+                        f"image must have at most {MAX_PIXELS:,} pixels, got {name} of {opened.width:,} x "
+                        f"{opened.height:,}: make it smaller first"
+                    )
+                return _convert(opened)
+    except Image.DecompressionBombError:  # twice Pillow's own limit, which the program may have set
+        raise ValueError(f"image must have fewer pixels, got {name}: make it smaller first") from None
     except FileNotFoundError:
         raise ValueError(f"image must be an existing file, got {name}: check the path") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, RuntimeError, EOFError, struct.error) as error:
         raise ValueError(f"image must be a readable picture, got {name}: {error}") from error
 
 

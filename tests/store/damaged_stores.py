@@ -70,8 +70,9 @@ STATEMENTS = {
     "embeddings of doubles": "ALTER TABLE frames ALTER embedding_data TYPE DOUBLE[8]",
     "embeddings that are null": "ALTER TABLE frames ALTER embedding_data DROP NOT NULL; "
     "UPDATE frames SET embedding_data = NULL",
-    "embeddings of another length": "CREATE TABLE f AS "
-    "SELECT * REPLACE (embedding_data[1:4]::FLOAT[4] AS embedding_data) FROM frames; DROP TABLE frames; ALTER TABLE f RENAME TO frames",
+    "embeddings of another length": "CREATE TABLE f AS SELECT * REPLACE "
+    "(embedding_data[1:4]::FLOAT[4] AS embedding_data) FROM frames; "
+    "DROP TABLE frames; ALTER TABLE f RENAME TO frames",
     "embeddings of NaN": "UPDATE frames SET embedding_data = ['nan'::FLOAT,0,0,0,0,0,0,0]::FLOAT[8]",
     "pictures that are null": "ALTER TABLE frames ALTER frame_data DROP NOT NULL; UPDATE frames SET frame_data = NULL",
     "pictures as text": "ALTER TABLE frames ALTER frame_data TYPE VARCHAR",
