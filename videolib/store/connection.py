@@ -121,12 +121,14 @@ class Connected:
 
     @contextmanager
     def _explained(self, task: str) -> Iterator[None]:
-        """Make a StoreError of any error but bad arguments, and what `retried` tries again."""
+        """Make a StoreError of any error but a bad argument, an interrupt, and what `retried` tries again."""
         try:
             yield
         except VideolibError:
             raise
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # DuckDB makes a RuntimeError of it
+                raise KeyboardInterrupt(f"{self!r}: broken off, and what is stored is whole") from None
             cause = getattr(error, "orig", None) or error
             is_argument = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
             if is_argument or (isinstance(error, DBAPIError) and self._database.is_transient(error)):
