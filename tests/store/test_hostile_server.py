@@ -3,11 +3,14 @@
 import socket
 import struct
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.singlestore_standin import StandIn
 from videolib import FrameStore, StoreError
 
 PASSWORD = "secret-word"
@@ -154,3 +157,63 @@ def test_a_server_that_asks_for_a_local_file_gets_none(tmp_path, monkeypatch: py
             store.list_videos()
         assert b"what is mine" not in server.received
         assert str(caught.value).endswith("or use another database")
+
+
+def all_shown(error: BaseException) -> str:
+    """Tracebacks of an error and its causes, with the locals of every frame but those of this file."""
+    text = ""
+    each: BaseException | None = error
+    while each is not None:
+        text += str(each)
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                text += "".join(f"{name} = {value!r}\n" for name, value in frame.f_locals.items())
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "singlestoredb://tester:{}@127.1:{}/videos",
+        "singlestoredb://tester:{}@127.0.0.1:{}/videos",
+        "singlestoredb://tester@127.0.0.1:{1}/videos?password={0}",
+        "singlestoredb://tester:{}@127.0.0.1:1/videos",
+        "singlestoredb://tester:{}@127.0.0.1:{}/videos?driver=http",
+        "singlestoredb://tester:{}@127.0.0.1:{}",
+        "mysql://tester:{}@127.0.0.1/videos",
+        "tester:/{}@127.0.0.1:{}/videos",
+        "tester:a@{}@127.0.0.1:{}/videos",
+        "duckdb://tester:{}@host/videos.duckdb",
+        "singlestoredb:/tester:{}@127.0.0.1/videos",
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_password_is_in_no_traceback_and_no_parameter(url: str, kind: type, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind is Path and "://" not in url and ":/" not in url:
+        return  # the name of a file
+    with hostile_server(switch_to=SWITCHES[0]) as server:
+        try:
+            store = FrameStore(kind(url.format(PASSWORD, server.port)), retry_seconds=0)
+            shown = repr(store) + store.url + repr(store.engine) + repr(vars(store))
+            store.list_videos()
+        except (StoreError, ValueError) as error:
+            shown = all_shown(error)
+        assert PASSWORD not in shown
+        assert not list(tmp_path.iterdir()) or url == "nonsense"
+
+
+def test_a_password_is_not_in_the_parameters_of_a_connection() -> None:
+    with StandIn(password=PASSWORD) as server, FrameStore(server.url()).engine.connect() as connection:
+        line = connection.connection.driver_connection
+        assert PASSWORD not in repr(line.connection_params)
+
+
+def test_a_token_of_duckdb_is_not_shown(tmp_path: Path) -> None:
+    store = FrameStore(f"duckdb:///{tmp_path}/store.duckdb?motherduck_token={PASSWORD}")
+    assert PASSWORD not in repr(store) + store.url + repr(store.engine)
+    with pytest.raises(StoreError) as caught:
+        store.list_videos()
+    assert PASSWORD not in all_shown(caught.value)

@@ -34,7 +34,7 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
     model = os.fspath(model)
     if model == "demo":
         return DEMO_MODEL_PATH
-    if Path(model).is_file():
+    if os.path.isfile(model):  # Path.is_file raises where the name is too long
         return _checked(Path(model), None)
     addresses = _official_addresses()
     if model not in addresses:

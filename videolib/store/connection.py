@@ -95,13 +95,15 @@ class RowError(StoreError, IntegrityError):
 class Connected:
     """A database and how it is reached: what reading, writing and the vector index stand on."""
 
+    url = "…"  # for the repr in a traceback, where the address is refused
+
     def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = 30.0):
         is_path = isinstance(url, os.PathLike)
         url = None if url is None else Secret(os.fspath(url))
         parsed = _parse_url(url, is_path=is_path)
         self._database = _find_database(parsed)
         self.engine = self._database.open_engine(parsed)
-        self.url = hide_password(parsed).render_as_string()
+        self.url = self.engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds
         self._is_current = False
 
@@ -159,12 +161,17 @@ def _parse_url(text: Secret | None, *, is_path: bool) -> URL:
         parsed = make_url(Secret(f"singlestoredb://{text}") if is_server else text)
     except (ArgumentError, ValueError):  # its message may hold the password, and so would its cause
         parsed = None
-    if parsed is None or "@" in (parsed.host or ""):
+    if parsed is not None and "@" in (parsed.host or ""):
+        parsed = None  # a part of the password
+    if parsed is None:
         raise ValueError(
             "url must be a database URL, such as duckdb:///videos.duckdb, with special characters in the "
             "password as %XX"
         )
-    return parsed
+    password = parsed.query.get(
+        "password", parsed.password
+    )  # the client takes it there, and a repr would show it
+    return parsed if password is None else hide_password(parsed).set(password=Secret(password))
 
 
 def _find_database(url: URL) -> Database:

@@ -73,12 +73,13 @@ def open_engine(url: URL) -> Engine:
         )
     if not url.database:
         raise ValueError("url must name a database, such as singlestoredb://user:password@host:3306/videos")
-    password = url.query.get("password", url.password)
     engine = create_engine(
         hide_password(url),
         hide_parameters=True,
         pool_recycle=600,  # gateways forget connections that were idle for long
-        connect_args=FIXED_OPTIONS if password is None else FIXED_OPTIONS | {"password": Secret(password)},
+        connect_args=FIXED_OPTIONS
+        if url.password is None
+        else FIXED_OPTIONS | {"password": Secret(url.password)},
     )
     as_json = url.query.get("vector_data_format") == "json"
     engine.dialect.bind_vector = lambda embedding: encode_vector(embedding, as_json=as_json)  # type: ignore[attr-defined]
