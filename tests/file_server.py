@@ -28,6 +28,8 @@ class Reply:
     cut_after: int | None = None  # bytes of the body, then the connection is closed
     wait_after: int | None = None  # bytes of the body, then silence for wait_seconds
     wait_seconds: float = 30.0
+    wait_between: float | None = None  # seconds after each byte of the body
+    content_length: str = ""  # what the server says, whatever is true
     endless: bool = False
     silent: bool = False  # the connection stands, and no answer comes
 
@@ -78,6 +80,7 @@ class FileServer:
             fields["Content-Range"] = f"bytes {start}-{end - 1}/{len(reply.body)}"
         if reply.tells_length and not reply.endless:
             fields["Content-Length"] = str(max(end - start, 0))
+        fields["Content-Length"] = reply.content_length or fields.get("Content-Length", "")
         for name, value in fields.items():
             if value:
                 request.send_header(name, value)
@@ -92,6 +95,12 @@ class FileServer:
             request.wfile.write(body[: reply.wait_after])
             self.closing.wait(reply.wait_seconds)
             body = body[reply.wait_after :]
+        if reply.wait_between is not None:
+            for place in range(len(body)):
+                request.wfile.write(body[place : place + 1])
+                if self.closing.wait(reply.wait_between):
+                    return
+            return
         request.wfile.write(body[: reply.cut_after])
         while reply.endless and not self.closing.is_set():
             request.wfile.write(body)

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import random
 import re
+import socket
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from tests.file_server import FileServer, Reply, file_server, refusing_url
-from videolib.addresses import hide_secrets
+from videolib import downloads
+from videolib.addresses import Secret, hide_secrets, is_address
 from videolib.downloads import download_file, download_video, fetch_video
 from videolib.errors import DownloadError
 
@@ -194,6 +197,38 @@ def test_hidden_secrets_leave_the_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https:/me:hush@host/a.mp4", "https://host/a.mp4"),
+        ("https://me:hu/sh@host/a.mp4", "https://host/a.mp4"),
+        ("https://me:hu@sh@host/a.mp4", "https://host/a.mp4"),
+        ("https://me:hu?sh@host/a.mp4", "https://…"),
+        ("https://me:hu#sh@host/a.mp4", "https://…"),
+        ("https://hush@host/a.mp4", "https://host/a.mp4"),
+        ("https://host/@someone/a.mp4?hush", "https://host/@someone/a.mp4"),
+        ("s3://key:hush@bucket/a.mp4;v=1", "s3://bucket/a.mp4;v=1"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_a_secret(address: str, shown: str) -> None:
+    assert is_address(address)
+    assert hide_secrets(address) == hide_secrets(Path(address.replace("//", "/"))) == shown
+
+
+@pytest.mark.parametrize("path", ["talk: part 1.mp4", "C:/films/me@work.mp4", "a@b:c.mp4", "./https:/x.mp4"])
+def test_a_path_is_no_address(path: str) -> None:
+    assert not is_address(path)
+    assert hide_secrets(path) == path
+
+
+def test_a_secret_is_in_no_repr_and_works_as_a_text() -> None:
+    secret = Secret("hush")
+    assert "hush" not in repr({"password": secret, "more": [str(secret)]})
+    assert secret == "hush"
+    assert secret.encode() == b"hush"
+    assert f"{secret}@" == "hush@"
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd?hush", "ftp://127.0.0.1/film.mp4?hush"])
 def test_redirect_leads_only_to_http(server: FileServer, tmp_path: Path, target: str) -> None:
     url = server.add("/film.mp4", Reply(status=302, location=target))
@@ -204,6 +239,95 @@ def test_redirect_leads_only_to_http(server: FileServer, tmp_path: Path, target:
 
 def test_redirect_is_followed(server: FileServer, tmp_path: Path) -> None:
     url = server.add("/old.mp4", Reply(status=302, location=server.add("/new.mp4", Reply(BODY))))
+    assert download_file(url, tmp_path / "film.mp4", progress=False).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_a_byte_now_and_then_is_given_up(
+    server: FileServer, tmp_path: Path, tells_length: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_RETRY_AFTER_SECONDS", (0.0, None))
+    url = server.add("/film.mp4", Reply(BODY, etag='"1"', wait_between=0.05, tells_length=tells_length))
+    with pytest.raises(DownloadError, match="sends less than 1,000 bytes a second"):
+        download_file(url, tmp_path / "film.mp4", timeout_seconds=0.3, progress=False)
+    assert len(server.requests) == 2
+    server.add("/film.mp4", Reply(BODY, etag='"1"'))
+    assert download_file(url, tmp_path / "film.mp4", progress=False).read_bytes() == BODY  # the lock is free
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "3.5", "9" * 5000, "1 2"])
+def test_a_length_that_is_no_number_is_named(server: FileServer, tmp_path: Path, length: str) -> None:
+    url = server.add("/film.mp4", Reply(BODY, content_length=length))
+    with pytest.raises(
+        DownloadError, match=f"film.mp4 failed: the server gives the length as '{length[:40]}"
+    ):
+        download_file(url, tmp_path / "film.mp4", progress=False)
+
+
+@pytest.mark.parametrize("port", ["no", "99999", "-1", "80a", "hush"])
+def test_a_bad_port_is_named(server: FileServer, tmp_path: Path, port: str) -> None:
+    for url in (
+        f"http://me:hush@127.0.0.1:{port}/film.mp4?hush",
+        server.add("/old.mp4", Reply(status=302, location=f"http://127.0.0.1:{port}/film.mp4?hush")),
+    ):
+        with pytest.raises(DownloadError, match=f"port must be a number below 65536, got '{port}'"):
+            download_file(url, tmp_path / "film.mp4", progress=False)
+
+
+@pytest.mark.parametrize("location", ["/caf\xe9.mp4", "http://[::1/film.mp4", "http://a]b/x", "\xff\xfe"])
+def test_a_redirect_that_cannot_be_read_is_named(server: FileServer, tmp_path: Path, location: str) -> None:
+    url = server.add("/old.mp4", Reply(status=302, location=location))
+    with pytest.raises(DownloadError, match=r"old.mp4 failed: it leads to an address that cannot be read"):
+        download_file(url, tmp_path / "film.mp4", progress=False)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the names of hosts stand for; nothing else is looked up, and all connections go to this machine."""
+    known = {"127.0.0.1": "127.0.0.1"}
+    real_connection = urllib3.util.connection.create_connection
+
+    def look_up(host: str, port: int | None, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        if host not in known:
+            raise socket.gaierror(f"{host} is unknown")
+        family = socket.AF_INET6 if ":" in known[host] else socket.AF_INET
+        return [(family, socket.SOCK_STREAM, 6, "", (known[host], port or 0))]
+
+    def connect(address: tuple[str, int], *args: Any, **kwargs: Any) -> socket.socket:
+        return real_connection(("127.0.0.1", address[1]), *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return known
+
+
+LOCAL = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "0.0.0.0", "::"]
+
+
+@pytest.mark.parametrize("address", LOCAL)
+def test_a_redirect_from_elsewhere_does_not_lead_to_this_machine(
+    server: FileServer, tmp_path: Path, names: dict[str, str], address: str
+) -> None:
+    names |= {"films.example": "203.0.113.5", "inner.example": address}
+    target = server.add("/inner.mp4", Reply(BODY)).replace("127.0.0.1", "inner.example")
+    url = server.add("/old.mp4", Reply(status=302, location=target)).replace("127.0.0.1", "films.example")
+    with pytest.raises(
+        DownloadError, match=r"leads to inner.example, which is this machine or its own network"
+    ):
+        download_file(url, tmp_path / "film.mp4", progress=False)
+    assert len(server.requests) == 1
+    # The address itself may be one.
+    url = url.replace("films.example", "127.0.0.1")
+    assert download_file(url, tmp_path / "film.mp4", progress=False).read_bytes() == BODY
+
+
+def test_a_redirect_from_elsewhere_to_elsewhere_is_followed(
+    server: FileServer, tmp_path: Path, names: dict[str, str]
+) -> None:
+    names |= {"films.example": "203.0.113.5", "store.example": "203.0.113.6"}
+    target = server.add("/new.mp4", Reply(BODY)).replace("127.0.0.1", "store.example")
+    url = server.add("/old.mp4", Reply(status=302, location=target)).replace("127.0.0.1", "films.example")
     assert download_file(url, tmp_path / "film.mp4", progress=False).read_bytes() == BODY
 
 

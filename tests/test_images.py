@@ -1,8 +1,13 @@
+import contextlib
 import io
+import random
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, features
 
 from videolib import Frame
 from videolib.images import decode_jpeg, encode_jpeg, make_thumbnail, open_image
@@ -93,6 +98,89 @@ def test_a_path_bytes_an_array_and_a_frame_are_the_same_picture(tmp_path):
 def test_what_is_no_picture_is_refused(source, message):
     with pytest.raises(ValueError, match=message):
         open_image(source)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of this size, whose pixels are a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(10_001, 10_000), (12_000, 14_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)]
+)
+@pytest.mark.filterwarnings("error")
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, width, height, monkeypatch):
+    data = png_header(width, height)
+    assert len(data) < 100
+    path = tmp_path / "huge.png"
+    path.write_bytes(data)
+
+    def decode(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
+    for source in (data, path):
+        with pytest.raises(ValueError, match=r"image must have .*pixels, got .*: make it smaller first"):
+            open_image(source)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_picture_is_taken_without_a_warning():
+    data = as_bytes(Image.new("L", (10_000, 9_500)), "PNG")  # Pillow warns from 90 million on
+    assert open_image(data).size == (10_000, 9_500)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+def test_a_damaged_avif_is_refused():
+    noise = np.random.default_rng(0).integers(0, 256, size=(64, 64, 3), dtype=np.uint8)
+    data = bytearray(as_bytes(Image.fromarray(noise), "AVIF"))
+    raised = 0
+    for place in range(20, len(data) - 20, 23):
+        damaged = data.copy()
+        damaged[place : place + 20] = bytes(20)
+        try:
+            open_image(bytes(damaged))
+        except ValueError as error:
+            assert str(error).startswith("image must be a readable picture, got ")  # noqa: PT017
+            raised += 1
+    assert raised > 10
+
+
+FORMATS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "ICO", "TGA", "JPEG2000", "PCX", "DDS", "ICNS"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_picture_is_a_picture_or_refused(kind):
+    """Pillow raises many kinds of errors."""
+    dice = random.Random(0)
+    noise = np.random.default_rng(0).integers(0, 256, size=(32, 32, 3), dtype=np.uint8)
+    data = as_bytes(Image.fromarray(noise), kind)
+    for _ in range(150):
+        damaged = bytearray(data[: dice.choice([len(data), dice.randrange(len(data))])])
+        for _ in range(dice.randrange(1, 8)):
+            if damaged:
+                damaged[dice.randrange(min(len(damaged), dice.choice([64, 10_000])))] = dice.randrange(256)
+        try:
+            assert open_image(bytes(damaged)).mode == "RGB"
+            with contextlib.suppress(OSError, SyntaxError):  # where Pillow itself tells it at opening
+                assert open_image(Image.open(io.BytesIO(damaged))).mode == "RGB"
+        except ValueError as error:
+            assert str(error).startswith("image must ")  # noqa: PT017
+
+
+def test_an_address_is_shown_without_its_secrets():
+    for address in ("https://me:hush@host/a.png?sig=hush", Path("https://me:hush@host/a.png")):
+        with pytest.raises(ValueError, match=r"got 'https://host/a.png'") as caught:
+            open_image(address)
+        assert "hush" not in str(caught.value)
 
 
 def test_a_cut_jpeg_is_refused():

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+# `Path` makes one slash of two. One letter is a drive of Windows, not a scheme.
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/+", re.IGNORECASE)
+
+
+class Secret(str):
+    """A text with a password in it, which no repr shows: not in a dict, and not in a traceback with its locals."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __str__(self) -> str:
+        return self  # else str() would make a plain one of it
+
+
+def printable(name: str) -> str:
+    """Replace what Python keeps of a file name's bytes that are not UTF-8: no database and no file takes it."""
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", name)
+
 
 def is_address(source: object) -> bool:
     """Tell a URL from a path."""
-    return isinstance(source, str | os.PathLike) and "://" in str(os.fspath(source))
+    if not isinstance(source, str | os.PathLike):
+        return False
+    text = os.fspath(source)
+    return isinstance(text, str) and ("://" in text or _SCHEME.match(text) is not None)
 
 
-def hide_secrets(source: str) -> str:
-    """Cut user, password, query and fragment off a URL, for messages and the store; a path stays as it is."""
-    if not is_address(source):
-        return source
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+def hide_secrets(source: str | os.PathLike[str]) -> str:
+    """Cut user, password, query and fragment off a URL, for messages and the store; a path stays as it is.
+
+    A password with characters that should be written as %XX makes an address that no parser reads as it was
+    meant: up to the last @ that may end it, all is hidden.
+    """
+    text = os.fspath(source)
+    if not is_address(text):
+        return text
+    scheme, _, rest = text.partition(":")
+    rest = rest.lstrip("/")
+    shown = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority = shown.partition("/")[0]
+    if "@" in authority or (":" in authority and "@" in rest):
+        shown = shown.rpartition("@")[2] if "@" in shown else "…"
+    return f"{scheme}://{shown}"
 
 
 def hide_password(url: URL) -> URL:

@@ -1,22 +1,28 @@
 """A URL becomes a checked local file."""
 
 import hashlib
+import ipaddress
 import os
 import re
+import socket
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+import urllib3
 from filelock import FileLock
 
-from videolib.addresses import hide_secrets, is_address
+from videolib.addresses import Secret, hide_secrets, is_address
 from videolib.errors import DownloadError
 from videolib.progress import tqdm
 
 _MAX_BYTES = 4 * 1024**3
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_SECONDS = 10.0
+_LEAST_BYTES_PER_SECOND = 1000  # over timeout_seconds: a byte now and then would hold the lock for ever
 _RETRY_AFTER_SECONDS = (0.3, 1.0, 3.0, None)
 
 
@@ -45,7 +51,8 @@ def download_file(
     max_bytes
         The largest file accepted; None for any.
     timeout_seconds
-        How long the server may be silent; a connection opens within 10 s of it at most.
+        How long the server may be silent, or send less than 1,000 bytes a second; a connection opens within
+        10 s of it at most.
     progress
         Show a progress bar.
 
@@ -54,13 +61,16 @@ def download_file(
     ValueError
         `url` is not an http or https address.
     DownloadError
-        The file cannot be had, is larger than `max_bytes`, or has another digest.
+        The file cannot be had, is larger than `max_bytes`, has another digest, or a redirect leads from
+        elsewhere to this machine.
     """
     path = Path(path)
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    url = Secret(url)
+    if not is_address(url) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise ValueError(
             f"url must be an http or https address, got {hide_secrets(url)!r}; give a local file by its path"
         )
+    _check_port(url)
     if _is_there(path, sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,16 +169,17 @@ def _fetch(
     if size:
         headers |= {"Range": f"bytes={size}-", "If-Range": version}
     timeout = (min(timeout_seconds, _CONNECT_SECONDS), timeout_seconds)
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+    hooks = {"response": partial(_check_redirect, may_be_local=_is_local(url))}
+    with requests.get(url, headers=headers, stream=True, timeout=timeout, hooks=hooks) as response:
         if response.status_code in (206, 416):
-            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            span = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18})", response.headers.get("Content-Range", ""))
             if span is None or int(span[1]) != size or _version(response) != version:
                 note.unlink(missing_ok=True)
                 raise requests.ConnectionError("the server does not continue its earlier answer")
             total = int(span[2])
         elif response.status_code == 200:
             plain = "Content-Encoding" not in response.headers
-            size, total = 0, int(response.headers.get("Content-Length", 0)) if plain else 0
+            size, total = 0, _content_length(response) if plain else 0
             note.unlink(missing_ok=True)
         else:
             raise requests.HTTPError(response=response)
@@ -178,7 +189,7 @@ def _fetch(
         with bar, open(part, "ab" if size else "wb") as file:
             if not size and _version(response):
                 note.write_text(f"{origin} {_version(response)}")
-            for chunk in response.iter_content(_CHUNK_BYTES):
+            for chunk in _chunks(response, timeout_seconds):
                 size += len(chunk)
                 if max_bytes is not None and max(size, total) > max_bytes:
                     break
@@ -190,6 +201,79 @@ def _fetch(
         )
     if total and size != total:
         raise requests.ConnectionError(f"the answer ended after {size} of {total} bytes")
+
+
+def _chunks(response: requests.Response, timeout_seconds: float) -> Iterator[bytes]:
+    """Read as it comes, and give up where too little comes; `iter_content` waits for full chunks."""
+    read = getattr(response.raw, "read1", response.raw.read)  # before urllib3 2.1 there is no such thing
+    start, count = time.monotonic(), 0
+    try:
+        while chunk := read(_CHUNK_BYTES, decode_content=True):
+            yield chunk
+            count += len(chunk)
+            if (seconds := time.monotonic() - start) > timeout_seconds:
+                if count < _LEAST_BYTES_PER_SECOND * seconds:
+                    raise requests.ConnectionError(
+                        f"the server sends less than {_LEAST_BYTES_PER_SECOND:,} bytes a second"
+                    )
+                start, count = time.monotonic(), 0
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
+def _content_length(response: requests.Response) -> int:
+    text = response.headers.get("Content-Length", "0")
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise DownloadError(
+            f"download of {hide_secrets(response.request.url or '')} failed: the server gives the length as "
+            f"{text[:40]!r}, which is no number of bytes; download it in another way and give its path"
+        )
+    return int(text)
+
+
+def _check_port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        port = urlsplit(url).netloc.rpartition("@")[2].rpartition(":")[2]
+        raise DownloadError(
+            f"download of {hide_secrets(url)} failed: its port must be a number below 65536, got {port[:20]!r}"
+        ) from None
+
+
+def _check_redirect(response: requests.Response, *, may_be_local: bool, **_options: object) -> None:
+    """Refuse a redirect that cannot be read, or that leads from elsewhere to this machine or its link.
+
+    A proxy or a name server that answers otherwise the next time can still lead there.
+    """
+    if not response.is_redirect:
+        return
+    shown = hide_secrets(response.url)
+    try:
+        location = response.headers["Location"].encode("latin1").decode()
+        target = urljoin(response.url, location)
+        host = urlsplit(target).hostname
+    except ValueError:
+        raise DownloadError(
+            f"download of {shown} failed: it leads to an address that cannot be read; give that of the file itself"
+        ) from None
+    _check_port(target)
+    if host and not may_be_local and _is_local(target):
+        raise DownloadError(
+            f"download of {shown} failed: it leads to {host}, which is this machine or its own network; give "
+            "that address itself if you mean it"
+        )
+
+
+def _is_local(url: str) -> bool:
+    """Tell whether an address is of this machine (loopback) or of its own link, such as a cloud's metadata."""
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None, type=socket.SOCK_STREAM)
+    except OSError:  # unknown here: a proxy may know it, or nobody
+        return False
+    addresses = [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
+    addresses = [getattr(each, "ipv4_mapped", None) or each for each in addresses]
+    return any(each.is_loopback or each.is_link_local or each.is_unspecified for each in addresses)
 
 
 def _version(response: requests.Response) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from videolib.addresses import hide_secrets
 from videolib.types import Frame, RGBArray
 
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
+MAX_PIXELS = 100_000_000  # of a file, by its header: 300 MB as RGB
 
 
 def open_image(image: ImageSource) -> Image.Image:
@@ -32,27 +35,39 @@ def open_image(image: ImageSource) -> Image.Image:
     Raises
     ------
     ValueError
-        If it is none of these, empty, or not readable.
+        If it is none of these, empty, not readable, or a file of over 100 million pixels.
     """
     if isinstance(image, Frame):
         image = image.image
     if isinstance(image, np.ndarray):
         return _convert(_from_array(image))
-    if isinstance(image, Image.Image):
-        return _convert(image)
-    if not isinstance(image, bytes | str | os.PathLike):
+    if not isinstance(image, Image.Image | bytes | str | os.PathLike):
         raise ValueError(
             "image must be an array, a PIL image, a Frame, the bytes of an image file or a path, "
             f"got {type(image).__name__}"
         )
-    name = f"{len(image)} bytes" if isinstance(image, bytes) else repr(os.fspath(image))
+    if isinstance(image, Image.Image):
+        name = f"a PIL image of {image.width} x {image.height}"
+    else:
+        name = f"{len(image)} bytes" if isinstance(image, bytes) else repr(hide_secrets(image))
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
-            return _convert(opened)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another one
+            if isinstance(image, Image.Image):
+                return _convert(image)  # it may be a file that is not decoded yet
+            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
+                size = f"{opened.width:,} x {opened.height:,}"
+                if opened.width * opened.height <= MAX_PIXELS:
+                    return _convert(opened)
     except FileNotFoundError:
         raise ValueError(f"image must be an existing file, got {name}: check the path") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError:  # twice Pillow's own limit, which the program may have set
+        size = "even more"
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         raise ValueError(f"image must be a readable picture, got {name}: {error}") from error
+    raise ValueError(
+        f"image must have at most {MAX_PIXELS:,} pixels, got {name} of {size}: make it smaller first"
+    )
 
 
 def resize(image: RGBArray, width: int, height: int) -> RGBArray:

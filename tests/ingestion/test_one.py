@@ -1,5 +1,8 @@
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -242,3 +245,60 @@ def test_preflight_tells_frames_and_bytes(encoder, undisturbed):
 def test_preflight_cannot_count_shots(encoder):
     with pytest.raises(ValueError, match="sampling must be 'interval' or 'keyframes', got 'shots'"):
         preflight(SAMPLE_VIDEO_PATH, encoder, sampling="shots")
+
+
+INTERRUPT = """
+import os, signal, sys, threading, time
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+left, wait = 2, float(sys.argv.pop())
+
+def interrupt(connection, cursor, statement, *_):
+    global left
+    left -= statement.startswith("INSERT INTO frames")
+    if left == 0:
+        left -= 1
+        kill = lambda: (time.sleep(wait), os.kill(os.getpid(), signal.SIGINT))
+        threading.Thread(target=kill).start() if wait else kill()
+
+event.listen(Engine, "before_cursor_execute", interrupt)
+"""
+
+
+def test_an_interrupted_ingest_tells_in_one_line_what_is_stored(tmp_path, undisturbed, encoder):
+    script = """
+from videolib import ClipEncoder, FrameStore, ingest
+ingest(sys.argv[1], ClipEncoder("demo", device="cpu"), FrameStore(sys.argv[2]), every_seconds=1.7, progress=False)
+"""
+    path = tmp_path / "store.duckdb"
+    command = [sys.executable, "-c", INTERRUPT + script, SAMPLE_VIDEO_PATH, path, "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"KeyboardInterrupt: 32 of 84 frames of {SAMPLE_VIDEO_PATH.stem!r} are stored: call ingest again to go on"
+    )
+    store = FrameStore(path)
+    ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=EVERY_SECONDS, progress=False)
+    assert_same_rows(store, undisturbed)
+
+
+def test_an_interrupt_while_the_database_works_is_one_traceback_and_no_other_error(tmp_path):
+    script = """
+import numpy as np
+from tests.conftest import make_frames, make_video
+from videolib import FrameStore
+store = FrameStore(sys.argv[1])
+store.write_video(make_video(), model="tiny", dimension=512, every_seconds=1.0)
+frames = make_frames("v1", np.random.default_rng(0).normal(size=(6000, 512)))
+while True:
+    store.write_frames(frames)
+"""
+    path = tmp_path / "store.duckdb"
+    command = [sys.executable, "-c", INTERRUPT + script, path, "0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.splitlines()[-1].startswith("KeyboardInterrupt")
+    assert len(FrameStore(path).read_frames("v1")) == 6000

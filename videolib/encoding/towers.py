@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
+from videolib.encoding.weights import is_official
 from videolib.errors import ModelError
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     import clip as clip  # the other modules take it from here, so that the warning is filtered for all
 
+UNPACKED = 16  # times its bytes that a file may take in memory; the demo model takes four times
 # Of clip's own preprocessing: channel means and standard deviations of its training images.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def load_clip(path: Path, device: torch.device, dtype: torch.dtype) -> clip.model.CLIP:
-    """Load a checkpoint, TorchScript archive or state dict, with all its weights as `dtype`; ModelError if it is none.
+    """Load a checkpoint: a state dict, or one of OpenAI's own archives; ModelError if it is no CLIP model.
 
     `clip.load` makes a random model at full precision first, which costs as much memory again. Here the
     model is built without weights, and the file's tensors are converted one by one and become its weights.
     """
+    state = _read_state(path)
+    _check_weights(state, path)
     try:
-        state = _read_state(path)
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             model = clip.model.build_model(state)
         for name, weights in state.items():
             state[name] = weights.to(device, dtype) if weights.is_floating_point() else weights.to(device)
         model.load_state_dict(state, assign=True)
-    except Exception as error:  # torch raises nearly anything on a damaged file
-        raise ModelError(
-            f"model must be a CLIP checkpoint, got {str(path)!r}, which cannot be read: {error}"
-        ) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(f"model must fit {device}, and {str(path)!r} does not: try device='cpu'") from error
+    except Exception:  # a wrong shape or name; torch lists every one
+        raise _no_clip(path, "has other tensors than a CLIP model") from None
     return model
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a file. A TorchScript archive runs code while it is loaded: only OpenAI's own may."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
+        is_script = False
         try:
-            return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call, no-any-return]
-        except RuntimeError:  # no archive
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    entries = archive.infolist()
+                is_script = any(entry.filename.endswith("/constants.pkl") for entry in entries)
+                if sum(entry.file_size for entry in entries) > UNPACKED * path.stat().st_size:
+                    raise _no_clip(path, "takes far more memory than it has bytes")
+            if is_script and is_official(path):
+                return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call, no-any-return]
+            if not is_script:
+                return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        except ModelError:
+            raise
+        except Exception:  # torch raises nearly anything on a damaged file, and advises to read it unguarded
+            raise _no_clip(path, "is damaged, or holds more than tensors") from None
+    raise _no_clip(
+        path, "is a TorchScript archive, which runs code while it is loaded, and not one of OpenAI's"
+    )
+
+
+def _check_weights(state: object, path: Path) -> None:
+    """Refuse what cannot be a model's weights, or takes far more memory than the file has bytes."""
+    if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
+        raise _no_clip(path, "holds more than tensors by name")
+    total = 0
+    for name, weights in state.items():
+        if weights.layout != torch.strided or weights.is_quantized or weights.is_complex():
+            raise _no_clip(path, f"has {str(name)[:80]!r} not as a dense tensor of real numbers")
+        total += weights.numel() * weights.element_size()
+        if total > UNPACKED * path.stat().st_size:
+            raise _no_clip(path, "takes far more memory than it has bytes")
+        if weights.is_floating_point() and not weights.sum(dtype=torch.float64).isfinite():
+            raise _no_clip(path, f"has {str(name)[:80]!r} with NaN or infinity")
+        if weights.ndim > 1 and not weights.any():
+            raise _no_clip(path, f"has {str(name)[:80]!r} with zeros alone")
+
+
+def _no_clip(path: Path, problem: str) -> ModelError:
+    return ModelError(
+        f"model must be a CLIP checkpoint, got {str(path)!r}, which {problem}: download it again, or save the "
+        "model's state_dict() with torch.save"
+    )
 
 
 def embed_pixels(model: clip.model.CLIP, pixels: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from videolib.addresses import hide_secrets, printable
 from videolib.demo import DEMO_MODEL_PATH
 from videolib.downloads import download_file, file_sha256, read_head
 from videolib.errors import DownloadError, ModelError
@@ -33,11 +34,13 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
     model = os.fspath(model)
     if model == "demo":
         return DEMO_MODEL_PATH
-    if Path(model).is_file():
+    if os.path.isfile(model):  # Path.is_file raises where the name is too long
         return _checked(Path(model), None)
     addresses = _official_addresses()
     if model not in addresses:
-        raise ValueError(f"model must be a checkpoint file or one of {sorted(addresses)}, got {model!r}")
+        raise ValueError(
+            f"model must be a checkpoint file or one of {sorted(addresses)}, got {hide_secrets(model)!r}"
+        )
     url = addresses[model]
     sha256, name = url.split("/")[-2:]
     given = os.environ.get("VIDEOLIB_MODEL_DIR")
@@ -57,8 +60,16 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
 def model_name(path: Path) -> str:
     """OpenAI's name where the file is one of theirs, else the file's stem and the start of its SHA-256."""
     digest = file_sha256(path)
-    official = {url.split("/")[-2]: name for name, url in _official_addresses().items()}
-    return official.get(digest, f"{path.stem}-{digest[:8]}")
+    return _official_digests().get(digest, f"{printable(path.stem)}-{digest[:8]}")
+
+
+def is_official(path: Path) -> bool:
+    """Tell whether a file is one of OpenAI's own, by its SHA-256."""
+    return file_sha256(path) in _official_digests()
+
+
+def _official_digests() -> dict[str, str]:
+    return {url.split("/")[-2]: name for name, url in _official_addresses().items()}
 
 
 def _official_addresses() -> dict[str, str]:

@@ -64,8 +64,8 @@ def ingest(
     """
     timeline = read_timeline(fetch_video(source, progress=progress))
     video = describe(timeline, hide_secrets(os.fspath(source)))
-    stored = store.list_videos().set_index("video_id")
-    is_complete = stored["complete"].get(video.video_id, False)
+    videos = store.list_videos().set_index("video_id")
+    is_complete = videos["complete"].get(video.video_id, False)
     samples = None
     if not is_complete:
         samples = plan_samples(timeline, every_seconds=every_seconds, sampling=sampling)
@@ -82,13 +82,18 @@ def ingest(
     left, written = samples.without(done.tolist()), len(done)
     batches = embed_samples(video.video_id, left, encoder, reuse_stills=reuse_stills)
     bar = tqdm(total=len(samples), initial=len(done), desc=video.title, unit="frame", disable=not progress)
-    with bar, closing(batches):
-        for number, batch in enumerate(batches):
-            if number == 0:
-                store.check_room(len(left), frame_bytes=mean_bytes(batch))
-            store.write_frames(batch)
-            bar.update(len(batch))
-            written += len(batch)
+    try:
+        with bar, closing(batches):
+            for number, batch in enumerate(batches):
+                if number == 0:
+                    store.check_room(len(left), frame_bytes=mean_bytes(batch))
+                store.write_frames(batch)
+                bar.update(len(batch))
+                written += len(batch)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{written} of {len(samples)} frames of {video.title!r} are stored: call ingest again to go on"
+        ) from None
     if not written:
         raise VideoReadError(
             f"{timeline.table.path} has no frame that can be read among the {len(samples)} to sample; "

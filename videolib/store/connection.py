@@ -11,11 +11,11 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import pandas as pd
 from sqlalchemy import URL, Connection, Engine, Executable, Select, Table, TextClause, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
-from videolib.addresses import hide_password, is_address
-from videolib.errors import StoreError
+from videolib.addresses import Secret, hide_password, is_address, printable
+from videolib.errors import StoreError, VideolibError
 from videolib.extras import missing_extra
 from videolib.store.schema import bring_forward
 
@@ -39,6 +39,8 @@ class Database(Protocol):
     def size_limit(self, connection: Connection) -> int | None: ...
     def is_locked(self, error: DBAPIError) -> bool: ...
     def is_transient(self, error: DBAPIError) -> bool: ...
+    def remedy(self, error: Exception) -> str: ...
+    def compact(self, url: URL) -> None: ...
     def pause_seconds(self, attempt: int) -> float: ...
 
 
@@ -79,20 +81,29 @@ def retried(method: Callable[Concatenate[C, P], T]) -> Callable[Concatenate[C, P
     return retrying  # type: ignore[return-value]  # mypy: self could be given by name
 
 
+class RowError(StoreError, IntegrityError):
+    """A row that the tables cannot hold; SQLAlchemy's error too, as it is with SQL of one's own."""
+
+    def __init__(self, message: str, error: IntegrityError):
+        IntegrityError.__init__(self, None, None, error.orig or error)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Connected:
     """A database and how it is reached: what reading, writing and the vector index stand on."""
 
+    url = "…"  # for the repr in a traceback, where the address is refused
+
     def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = 30.0):
-        try:
-            parsed = make_url(_complete_url(url))
-        except (ArgumentError, ValueError):  # its message may hold the password, and so would its cause
-            raise ValueError(
-                "url must be a database URL, such as duckdb:///videos.duckdb, with special characters in the "
-                "password as %XX"
-            ) from None
+        is_path = isinstance(url, os.PathLike)
+        url = None if url is None else Secret(os.fspath(url))
+        parsed = _parse_url(url, is_path=is_path)
         self._database = _find_database(parsed)
         self.engine = self._database.open_engine(parsed)
-        self.url = hide_password(parsed).render_as_string()
+        self.url = self.engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds
         self._is_current = False
 
@@ -102,28 +113,65 @@ class Connected:
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         """Connect and begin; commit, or roll back on an error, and close."""
-        try:
-            connection = self.engine.connect()
-        except DBAPIError as error:
-            if self._database.is_transient(error):
-                raise
-            raise StoreError(f"{self!r} cannot be opened: {error.orig}") from error
-        with connection, connection.begin():
+        with self._explained("be opened"):
+            opened = self.engine.connect()
+        with self._explained("do this"), opened as connection, connection.begin():
             if not self._is_current:
                 bring_forward(connection, self._database.upsert)
             yield connection
         self._is_current = True
 
+    @contextmanager
+    def _explained(self, task: str) -> Iterator[None]:
+        """Make a StoreError of any error but a bad argument, an interrupt, and what `retried` tries again."""
+        try:
+            yield
+        except VideolibError:
+            raise
+        except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # DuckDB makes a RuntimeError of it
+                raise KeyboardInterrupt(f"{self!r}: broken off, and what is stored is whole") from None
+            cause = getattr(error, "orig", None) or error
+            is_argument = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
+            if is_argument or (isinstance(error, DBAPIError) and self._database.is_transient(error)):
+                raise
+            # DuckDB adds candidates, the line, and sometimes its own stack.
+            reason = str(cause).partition("\n")[0] or type(cause).__name__
+            message = f"{self!r} cannot {task}: {reason.rstrip('.')}; {self._database.remedy(cause)}"
+            if isinstance(error, IntegrityError):
+                raise RowError(message, error) from error
+            raise StoreError(message) from error
 
-def _complete_url(url: str | os.PathLike[str] | None) -> str:
+
+def _parse_url(text: Secret | None, *, is_path: bool) -> URL:
     """Tell the path of a DuckDB file from a URL, which may lack its scheme as SingleStore's client allows."""
-    if url is None:
-        text = os.environ.get("SINGLESTOREDB_URL", "")
-        return f"singlestoredb://{text}" if text and not is_address(text) else text or DEFAULT_URL
-    text = os.fspath(url)
-    if is_address(text):
-        return text
-    return f"singlestoredb://{text}" if re.match(r"[^/\\@]+:[^/\\@]*@", text) else f"duckdb:///{text}"
+    if text is None:
+        text = Secret(os.environ.get("SINGLESTOREDB_URL") or DEFAULT_URL)
+        is_server = not is_address(text)
+    else:
+        # A password may hold a slash. A file of such a name can be given as a Path.
+        is_file = is_path or os.path.splitdrive(text)[0] or not re.match(r"[^/\\@]+:[^@]*@", text)
+        is_server = not is_file and not is_address(text)
+        if is_file and not is_address(text):
+            if printable(text) != text:
+                name = text.encode("ascii", "backslashreplace").decode()
+                raise StoreError(f"a store's file must have a name in UTF-8, got {name}: rename it")
+            return URL.create("duckdb", database=text)  # whatever is in its name
+    try:
+        parsed = make_url(Secret(f"singlestoredb://{text}") if is_server else text)
+    except (ArgumentError, ValueError):  # its message may hold the password, and so would its cause
+        parsed = None
+    if parsed is not None and "@" in (parsed.host or ""):
+        parsed = None  # a part of the password
+    if parsed is None:
+        raise ValueError(
+            "url must be a database URL, such as duckdb:///videos.duckdb, with special characters in the "
+            "password as %XX"
+        )
+    password = parsed.query.get(
+        "password", parsed.password
+    )  # the client takes it there, and a repr would show it
+    return parsed if password is None else hide_password(parsed).set(password=Secret(password))
 
 
 def _find_database(url: URL) -> Database:

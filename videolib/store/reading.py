@@ -17,6 +17,7 @@ from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_produc
 from videolib.types import FloatArray
 
 BATCH_SIZE, INDEX_BATCH_SIZE = 1000, 20_000  # frames with pictures, and without: some tens of MB
+MOST_ROWS = 2**31 - 1  # of a table; databases take no greater LIMIT than 2**63 - 1
 INDEX_OVERFETCH = 4  # a vector index that finds more than k rows misses fewer of the best k
 
 
@@ -60,14 +61,14 @@ class Reading(Connected):
         ValueError
             If the query has a wrong shape or a value that is not finite, or k is negative.
         """
-        k = check_k(k)
+        k = min(check_k(k), MOST_ROWS)
         values = _as_query(query)
         with self._begin() as connection:
             model = stored_model(connection)
             if model is None:
                 return _no_matches()
             similarity = _similarity_to(values, model)
-            index_k = None if exact else INDEX_OVERFETCH * k
+            index_k = None if exact else min(INDEX_OVERFETCH * k, MOST_ROWS)
             # An index knows no second key.
             ties = [FRAMES.c.video_id, FRAMES.c.frame_number] if exact else []
             statement = (
@@ -189,7 +190,13 @@ class Reading(Connected):
                 batch = self._read_batch(name, after, [*FRAME_KEYS, FRAMES.c.embedding_data], size)
                 if batch.empty:
                     break
-                embeddings[done : done + len(batch)] = np.stack(list(batch.pop("embedding_data")))
+                rows = list(batch.pop("embedding_data"))
+                if {np.shape(row) for row in rows} != {embeddings.shape[1:]}:
+                    raise StoreError(
+                        f"{self!r} must hold embeddings of dimension {embeddings.shape[1]} alone, and {name!r} has "
+                        "others: delete_video it, and ingest it anew"
+                    )
+                embeddings[done : done + len(batch)] = rows
                 done += len(batch)
                 after = int(batch["frame_number"].iloc[-1])
                 keys.append(batch)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from singlestoredb.exceptions import OperationalError
+from singlestoredb.mysql.connection import Connection as Client  # type: ignore[attr-defined]
+from singlestoredb.mysql.constants import CLIENT
 from sqlalchemy import (
     URL,
     Connection,
@@ -32,34 +34,52 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from videolib.addresses import hide_password
+from videolib.addresses import Secret, hide_password
 from videolib.errors import StoreError
 from videolib.store.schema import Vector, dot_product
 
 HAS_VECTOR_INDEX = True
+# Whatever the URL and the environment say: with autocommit no transaction is atomic, and other results have other
+# types. The last two would give a server files of this machine, and the password to another host.
+FIXED_OPTIONS: dict[str, Any] = {
+    "autocommit": False,
+    "results_type": "tuples",
+    "buffered": True,
+    "driver": "mysql",
+    "local_infile": False,
+    "track_env": False,
+}
+NOT_IN_A_URL = {"local_infile", "driver"}
+CLEAR_PASSWORD = {b"mysql_clear_password", b"dialog", b"mysql_old_password"}
 SHARED_TIER_BYTES = 10**9
 _SERVER_RESTARTS = {1053, 1218}
 _CONNECTION_LOST = {2002, 2003, 2006, 2013, 2055}
-# Too many connections, lock timeout, deadlock: what may be over at the next try, in MySQL's codes.
+ACCESS_DENIED, WRONG_TABLES = {1044, 1045, 1142, 1143}, {1054, 1146}  # MySQL's codes
+# Too many connections, lock timeout, deadlock: what may be over at the next try.
 TRANSIENT_CODES = {1040, 1205, 1213} | _SERVER_RESTARTS | _CONNECTION_LOST
 
 
 def open_engine(url: URL) -> Engine:
     """Make an engine without autocommit, whose connections are safe or refused."""
+    refused = sorted(NOT_IN_A_URL & {name.lower() for name in url.query})
+    if refused or url.drivername.endswith(("+http", "+https")):
+        raise ValueError(
+            f"url must leave out {', '.join(refused) or '+http'}: videolib speaks the MySQL protocol, which can be "
+            "guarded, and gives a server no file of this machine"
+        )
     if url.host == "singlestore.com":
         raise ValueError(
             "url must name a database, and Data Studio's has none yet: select one at the top of the notebook"
         )
     if not url.database:
         raise ValueError("url must name a database, such as singlestoredb://user:password@host:3306/videos")
-    # Whatever the URL says: with autocommit no transaction is atomic, other results have other types.
-    options = {"autocommit": False, "results_type": "tuples", "buffered": True}
-    password = url.query.get("password", url.password)
     engine = create_engine(
         hide_password(url),
         hide_parameters=True,
         pool_recycle=600,  # gateways forget connections that were idle for long
-        connect_args=options if password is None else options | {"password": password},
+        connect_args=FIXED_OPTIONS
+        if url.password is None
+        else FIXED_OPTIONS | {"password": Secret(url.password)},
     )
     as_json = url.query.get("vector_data_format") == "json"
     engine.dialect.bind_vector = lambda embedding: encode_vector(embedding, as_json=as_json)  # type: ignore[attr-defined]
@@ -67,16 +87,51 @@ def open_engine(url: URL) -> Engine:
     return engine
 
 
-def _connect_safely(dialect: Dialect, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+class Line(Client):  # type: ignore[misc]
+    """The client's connection, which gives a server no file; it may be neither encrypted nor verified."""
+
+    def _read_query_result(self, unbuffered: bool = False) -> Any:
+        try:
+            return super()._read_query_result(unbuffered)
+        except RuntimeError as error:  # the answer to any statement may be the wish for a file
+            self._force_close()
+            raise OperationalError(
+                2000, "the server asks for a file of this machine (LOCAL INFILE), which it does not get"
+            ) from error
+
+
+class LocalLine(Line):
+    """A connection on which no password goes out in clear while it is not encrypted."""
+
+    def _process_auth(self, plugin_name: bytes, packet: Any) -> Any:
+        if plugin_name in CLEAR_PASSWORD and not self._secure:
+            raise StoreError(
+                f"{self.host!r} asks for the password in clear on a line without TLS: add ?ssl_disabled=true to the "
+                "URL only if you trust every machine between"
+            )
+        return super()._process_auth(plugin_name, packet)
+
+
+class EncryptedLine(LocalLine):
+    """A connection on which nothing of the login goes out before it is encrypted, whatever the server says."""
+
+    def _request_authentication(self) -> None:
+        if not (self.ssl and self.server_capabilities & CLIENT.SSL):
+            raise _lacks_tls(self.host)
+        super()._request_authentication()
+
+
+def _connect_safely(_dialect: Dialect, _record: Any, _arguments: Any, options: dict[str, Any]) -> Client:
     """Connect with a verified certificate, unless the server is local or the URL says otherwise."""
-    verify = options.get("ssl_verify_cert", not _is_local(options["host"]))
-    encrypt = not options.get("ssl_disabled") and (verify or not _is_local(options["host"]))
+    is_local = _is_local(options["host"])
+    verify = options.get("ssl_verify_cert", not is_local)
+    line = Line if options.get("ssl_disabled") else EncryptedLine if verify or not is_local else LocalLine
     if verify:
         options = (
             {"ssl_ca": certifi.where(), "ssl_verify_identity": True} | options | {"ssl_verify_cert": True}
         )
     try:
-        connection = dialect.connect(*arguments, **options)
+        connection = line(**options)
     except OperationalError as error:
         if not isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
             raise
@@ -84,14 +139,19 @@ def _connect_safely(dialect: Dialect, _record: Any, arguments: Any, options: dic
             f"the certificate of {options['host']!r} must be valid, and it is not ({error}): add ?ssl_ca=FILE with "
             "its CA to the URL, or ?ssl_verify_cert=false if you trust every machine between"
         ) from error
-    # The client takes what the server offers, even where a certificate is to be verified.
-    if encrypt and not getattr(connection, "_secure", False):
+    if (
+        line is EncryptedLine and not connection._secure
+    ):  # a client of another version may log in by other ways
         connection.close()
-        raise StoreError(
-            f"{options['host']!r} must offer TLS, and it does not: add ?ssl_disabled=true to the URL only if you "
-            "trust every machine between"
-        )
+        raise _lacks_tls(options["host"])
     return connection
+
+
+def _lacks_tls(host: str) -> StoreError:
+    return StoreError(
+        f"{host!r} must offer TLS, and it does not: add ?ssl_disabled=true to the URL only if you trust every "
+        "machine between"
+    )
 
 
 def _is_local(host: str) -> bool:
@@ -168,6 +228,20 @@ def is_transient(error: DBAPIError) -> bool:
 def error_code(error: DBAPIError) -> int | None:
     """The server's code of an error; None where there is none."""
     return getattr(error.orig, "errno", None)
+
+
+def remedy(error: Exception) -> str:
+    """What to do about an error of the server, or about what it gave."""
+    code = getattr(error, "errno", None)
+    if code in ACCESS_DENIED:
+        return "check user, password, and what that user may do"
+    if code in WRONG_TABLES:
+        return "if its tables are another program's or were changed by hand, use another database"
+    return "check what was given; if it happens again, ask who runs the server, or use another database"
+
+
+def compact(url: URL) -> None:
+    """Do nothing: the server merges its segments by itself."""
 
 
 def pause_seconds(attempt: int) -> float:

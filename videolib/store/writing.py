@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import delete, func, select, update
 
+from videolib.addresses import printable
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
 from videolib.store.reading import describe_model, require_videos, stored_model
@@ -46,6 +47,7 @@ class Writing(Connected):
         StoreError
             If the store holds another model's embeddings, or this video's frames chosen otherwise.
         """
+        title, source, model = map(printable, (video.title, video.source, model))
         with self._begin() as connection:
             stored = stored_model(connection)
             if stored not in (None, (model, dimension)):
@@ -64,22 +66,22 @@ class Writing(Connected):
                 rules = zip(names, known, chosen, strict=True)
                 name, old, new = next(rule for rule in rules if rule[1] != rule[2])
                 raise StoreError(
-                    f"{name} must be {old}, as {video.title!r} is stored already, got {new}: "
+                    f"{name} must be {old}, as {title!r} is stored already, got {new}: "
                     f"call delete_video({video.video_id!r}) first, or use another store"
                 )
             if known is None:
-                row = {
+                row = asdict(video) | {
+                    "title": title,
+                    "source": source,
                     "model": model,
                     "dimension": dimension,
                     "every_seconds": every_seconds,
                     "sampling": sampling,
                     "complete": False,
                 }
-                self._database.upsert(connection, VIDEOS, pd.DataFrame([asdict(video) | row]))
+                self._database.upsert(connection, VIDEOS, pd.DataFrame([row]))
             else:
-                connection.execute(
-                    update(VIDEOS).where(this_one).values(title=video.title, source=video.source)
-                )
+                connection.execute(update(VIDEOS).where(this_one).values(title=title, source=source))
 
     @retried
     def write_frames(self, frames: pd.DataFrame) -> None:
@@ -132,6 +134,18 @@ class Writing(Connected):
         with self._begin() as connection:
             for table in (FRAMES, VIDEOS):
                 connection.execute(delete(table).where(table.c.video_id == video_id))
+
+    @retried
+    def compact(self) -> None:
+        """Make a DuckDB file as small as what is in it: rows that were replaced or deleted take room until then.
+
+        Nobody else can use the file meanwhile, and the disk must have room for a copy. Other tables in it are
+        kept, too. SingleStore does so by itself.
+        """
+        with self._begin():
+            pass  # it can be read, and no newer version has written it
+        with self._explained("be compacted"):
+            self._database.compact(self.engine.url)
 
     @retried
     def check_room(self, frame_count: int, *, frame_bytes: int = 12_000) -> int:

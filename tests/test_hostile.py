@@ -1,0 +1,178 @@
+"""Titles, paths, queries and ids that are HTML, SQL or markup come through every public function as what they are."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import videolib
+from tests.conftest import make_frames, make_video
+from tests.media import write_video
+from videolib import Frame, FrameStore, normalize
+
+HTML = '<script>alert("x")</script><img src=x onerror=alert(1)>&lt;'
+SQL = "x'; DROP TABLE frames; -- \" ` \\' /* %s %(id)s :id $1 ? ;"
+MATH = r"win $5, $\frac{ or $_{ \n {0} {self.__class__} %d"
+TEXTS = {
+    "html": HTML,
+    "sql": SQL,
+    "math": MATH,
+    "control": "a\x01b\x7f\x1b[31m\r\n\t\u202e",
+    "long": "é" * 200,
+}
+FILE_NAMES = {name: text.replace("/", "_").replace("\\", "_")[:60] for name, text in TEXTS.items()}
+DIMENSION = 512
+MODEL = {"dimension": DIMENSION, "every_seconds": 1.0}
+ROWS = normalize(np.random.default_rng(0).normal(size=(3, DIMENSION)))
+
+
+@pytest.fixture(params=TEXTS)
+def text(request) -> str:
+    return TEXTS[request.param]
+
+
+@pytest.fixture(params=FILE_NAMES)
+def file_name(request) -> str:
+    return FILE_NAMES[request.param]
+
+
+def shown(value: Any) -> str:
+    """What a notebook would show of a value as HTML."""
+    html = getattr(value, "_repr_html_", lambda: None)()
+    return html or ""
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), (200, 30, 30)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def walk_store(store: FrameStore, text: str) -> None:
+    """All that a store does with ids, titles, sources and a model's name."""
+    key = text[:60]
+    for video_id in (key, "other"):
+        video = make_video(video_id, title=text, source=text)
+        store.write_video(video, model=key, **MODEL)
+        store.write_frames(make_frames(video_id, ROWS).assign(frame_data=jpeg()))
+        store.mark_complete(video_id)
+    videos = store.list_videos()
+    assert sorted(videos["video_id"]) == sorted([key, "other"])
+    for name, expected in (("title", text), ("source", text), ("model", key)):
+        assert set(videos[name]) == {expected}
+    assert "<script>" not in shown(videos) + shown(store)
+    matches = store.search(ROWS[1], 5, video_id=key)
+    assert set(matches["video_id"]) == {key}
+    assert matches["frame_number"][0] == 2
+    assert "<script>" not in shown(matches)
+    assert store.search(ROWS[1], 5, video_id=f"{key}%").empty
+    assert len(store.read_frames(key)) == len(next(store.read_batches(key))) == 3
+    assert store.read_frame_numbers(key).tolist() == [1, 2, 3]
+    index = store.load_index(key)
+    pd.testing.assert_frame_equal(index.search(ROWS[1]), matches)
+    assert "<script>" not in shown(index)
+    copy = FrameStore("duckdb:///:memory:")
+    videolib.copy_videos(store, copy, progress=False)
+    assert copy.read_frames(key)["frame_data"].tolist() == [jpeg()] * 3
+    with pytest.raises(videolib.StoreError, match="model must be"):
+        store.write_video(make_video("third"), model=f"{key}2", **MODEL)
+    store.delete_video(key)
+    assert store.list_videos()["video_id"].tolist() == ["other"]
+    assert len(store.read_frames("other")) == 3
+
+
+def test_a_store_in_a_file(tmp_path, file_name, text):
+    store = FrameStore(tmp_path / file_name)
+    walk_store(store, text)
+    store.compact()
+    assert {path.name for path in tmp_path.iterdir()} <= {file_name, f"{file_name}.wal"}
+    assert len(FrameStore(f"{tmp_path}/{file_name}").read_frames("other")) == 3
+
+
+@pytest.mark.singlestore
+def test_a_store_on_a_server(singlestore_url, text):
+    walk_store(FrameStore(singlestore_url), text)
+
+
+@pytest.fixture
+def odd_video(tmp_path, file_name) -> Path:
+    path = tmp_path / f"{file_name}.mp4"
+    write_video(tmp_path / "plain.mp4")
+    shutil.move(tmp_path / "plain.mp4", path)
+    return path
+
+
+def test_a_video_file(odd_video, file_name, encoder, tmp_path):
+    video = videolib.probe_video(odd_video)
+    assert (video.title, video.source) == (file_name, os.fspath(odd_video))
+    assert videolib.fetch_video(odd_video) == odd_video
+    assert isinstance(next(videolib.extract_frames(odd_video)), Frame)
+    assert "<script>" not in shown(videolib.preflight(odd_video, encoder))
+    assert "<script>" not in shown(videolib.play_clip(odd_video, duration_seconds=0.2))
+    store = FrameStore(tmp_path / "store.duckdb")
+    stored = videolib.ingest(odd_video, encoder, store, progress=True)
+    frames = store.read_frames(stored.video_id)
+    assert store.list_videos()["title"].tolist() == [file_name]
+    videolib.plot_timeline(video, frames.assign(similarity=0.5)).savefig(io.BytesIO())
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_titles_of_figures(text):
+    matches = make_frames(text, ROWS).assign(frame_data=jpeg(), similarity=0.5)
+    for figure in (
+        videolib.plot_frames(matches, title=text),
+        videolib.plot_timeline(make_video(title=text), matches),
+        videolib.plot_timeline(make_video(), matches, title=text),
+        videolib.plot_frames(matches, title=os.fsdecode(b"caf\xe9")),
+    ):
+        figure.savefig(io.BytesIO())
+
+
+def test_queries_and_pictures(text, tmp_path, encoder):
+    assert videolib.text_query(text[:70], encoder).shape == (encoder.dimension,)
+    path = tmp_path / f"{text[:50].replace('/', '_')}.jpg"
+    path.write_bytes(jpeg())
+    assert videolib.open_image(path).size == (32, 24)
+    assert videolib.image_query(path, encoder).shape == (encoder.dimension,)
+    assert len(videolib.embed_frames(text, [Frame(1, 0.0, np.zeros((8, 8, 3), np.uint8))], encoder)) == 1
+    frames = make_frames(text, ROWS)
+    assert set(videolib.match_frames(ROWS[0], frames)["video_id"]) == {text}
+
+
+REFUSALS: dict[str, Callable[[str], object]] = {
+    "open_image": videolib.open_image,
+    "probe_video": videolib.probe_video,
+    "extract_frames": videolib.extract_frames,
+    "ClipEncoder": videolib.ClipEncoder,
+    "fetch_video": lambda text: videolib.fetch_video(f"ftp://{text}"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_is_not_there_is_refused_as_it_is(name, text):
+    with pytest.raises((ValueError, videolib.VideolibError)):
+        REFUSALS[name](f"no such {text}"[:120])
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_model():
+    with pytest.raises(ValueError, match="model must be a checkpoint file or one of"):
+        videolib.ClipEncoder("x" * 5000)
+
+
+def test_the_walk_leaves_no_public_function_out():
+    here = Path(__file__).read_text(encoding="utf-8")
+    classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
+    numbers = {"combine", "normalize", "similarity", "top_k"}  # they take no text
+    results = {"FrameIndex", "Preflight", "Video", "Frame"}  # made by those above
+    public = set(videolib.__all__) - classes - numbers - results
+    assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()
+    methods = {name for name in dir(FrameStore) if not name.startswith("_")}
+    rest = {"url", "engine", "check_room", "create_vector_index", "drop_vector_index"}  # they take no text
+    assert {name for name in methods - rest if f"store.{name}" not in here} == set()
