@@ -1,6 +1,7 @@
 """One decoder that goes on through damage, and what comes out of it as upright RGB."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -79,6 +80,14 @@ def decoder_for(timeline: Timeline, context: VideoCodecContext, *, threads: int)
     )
 
 
+class _KnownSideData(SideDataContainer):
+    """The side data of a frame up to the first of a type that PyAV does not know, such as EXIF."""
+
+    def __init__(self, frame: VideoFrame) -> None:
+        with suppress(ValueError):
+            cast(Any, super()).__init__(frame)
+
+
 def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
     """Return the image as displayed: square pixels, upright; (height, width, 3) uint8."""
     width, height = frame.width, frame.height
@@ -88,8 +97,10 @@ def to_rgb(frame: VideoFrame, aspect: Fraction) -> RGBArray:
         height = round(height / aspect)
     image = to_bt709(frame, width, height)
     # frame.side_data would make a cycle, and pictures stay in memory until the garbage collector comes
-    matrix = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
-    if matrix is not None:
+    matrix = _KnownSideData(frame).get("DISPLAYMATRIX")
+    if matrix is None:
+        image = np.rot90(image, round(frame.rotation / 90))
+    else:
         # x' = a x + c y, y' = b x + d y: https://ffmpeg.org/doxygen/trunk/group__lavu__video__display.html
         a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
         if abs(b) > abs(a):

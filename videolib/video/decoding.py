@@ -113,9 +113,12 @@ class _GopDecoder(Generic[T]):
         missing = {int(timeline.times[index]) for index, _ in packets if timeline.must_show(index, gop.start)}
         wanted = {int(timeline.times[index]): index for index in gop.wanted}
         converted = {}
+        claimed = int(timeline.times[gop.start]) if gop.start and timeline.tells_keys else None
         fed = takewhile(lambda _: not self.stopped.is_set(), packets)
         for frame in decoder.run(fed):
             time = cast(int, frame.pts)
+            if time == claimed and not frame.key_frame:
+                return None  # a keyframe by the container's word alone
             if time in missing and not frame.is_corrupt:
                 missing.remove(time)
                 if time in wanted:
@@ -199,6 +202,8 @@ class _Screen:
             timeline.table.corrupt.tobytes()
         )  # 1 where the demuxer or the decoder complained
         self.sound = 0  # every needed packet before this one was seen
+        self.false_starts: set[int] = set()  # keyframes by the container's word, but not by the decoder's
+        self.claimed = set(timeline.starts.tolist() if timeline.tells_keys else [])
         self.last: VideoFrame | None = None
         self.latest = -1 << 63
         self.key = 0  # the last keyframe that came out
@@ -223,6 +228,8 @@ class _Screen:
             if packet is None:
                 continue
             time = int(self.timeline.times[packet])
+            if packet in self.claimed and not frame.key_frame:
+                self.false_starts.add(packet)
             for other in self.waiting:
                 if self.timeline.times[other] >= time:
                     break
@@ -245,11 +252,12 @@ class _Screen:
                 return
             start = self.starts.pop(packet, 0)
             if not self.timeline.is_untimed:
-                start = int(self.timeline.starts_of(np.array(packet)))
+                start = self._start_of(packet)
             self.sound = max(self.sound, start)
+            # careful, a packet without a frame and without a complaint is one that shows nothing, as VP8 has them
+            may_hide = self.careful and not (self.timeline.counts_packets and drained)
+            may_hide &= not self.timeline.holes[start + 1 : min(fed + 1, self._stop_of(packet))].any()
             while self.sound <= packet and not (self.timeline.holes[self.sound] and self.sound > start):
-                # careful, a packet without a frame and without a complaint is one that shows nothing, as VP8 has them
-                may_hide = self.careful and not (self.timeline.counts_packets and drained)
                 must_show = not may_hide and self.timeline.must_show(self.sound, start)
                 if self.damaged[self.sound] or not (self.seen[self.sound] or not must_show):
                     break
@@ -257,6 +265,19 @@ class _Screen:
             self.waiting.popleft()
             frame = self.held.pop(packet, self.last)
             yield packet, frame if self.sound > packet else None
+
+    def _stop_of(self, packet: int) -> int:
+        """Return the start after this packet."""
+        starts = self.timeline.starts
+        place = int(np.searchsorted(starts, packet, "right"))
+        return int(starts[place]) if place < len(starts) else len(self.seen)
+
+    def _start_of(self, packet: int) -> int:
+        starts = self.timeline.starts
+        place = int(np.searchsorted(starts, self.timeline.starts_of(np.array(packet))))
+        while place and int(starts[place]) in self.false_starts:
+            place -= 1
+        return int(starts[place])
 
 
 def _stream(

@@ -15,10 +15,13 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from videolib.errors import VideoReadError
+from videolib.video.gaps import is_whole
 from videolib.video.unreadable import ALLOWED_FORMATS
 from videolib.video.wholeness import is_cut_short, proves_itself
 
 _TRUNCATED_SECONDS = 0.25  # a Matroska or FLV file that ends this much before its declared duration was cut
+_MOST_STREAMS = 1000  # FFmpeg's max_streams
+UNTIMED_FORMATS = ("avi", "asf")  # they store decode times only; FFmpeg guesses when a picture is shown
 _PROOFS = 8  # one of so many packets is sound
 _TORN_AT_END = (
     "mpegts",
@@ -45,6 +48,7 @@ class PacketTable:
     discarded: np.ndarray  # (packets,) bool
     corrupt: np.ndarray  # (packets,) bool, by the demuxer's word
     unreferenced: np.ndarray  # (packets,) bool, True where no other picture is decoded from this one
+    positions: np.ndarray  # (packets,) int64, where in the file each packet is, -1 if nobody knows
     gap_bytes: np.ndarray  # (packets,) int64, bytes of the file before each packet that belong to no other
     frame_length: int  # on screen, as the rate tells it
     reorders: bool
@@ -52,6 +56,7 @@ class PacketTable:
     claimed: int  # the length that the file claims, 0 where it claims none
     has_checksums: bool  # `proves_itself` tells which packets are sound
     is_cut: bool  # the file ends before its container says
+    is_whole: bool  # Matroska and AVI: it is sound from the last picture on, and as long as it says
     shifts: np.ndarray | None = None  # (packets,) int64, by how much the times are moved in a joined file
 
 
@@ -61,9 +66,13 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         # an absolute path, so that "talk: part 1.mp4" is no protocol; and nothing that opens other files or hosts
         container = av.open(
-            str(path.absolute()), options={"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS}
+            str(path.absolute()),
+            options={"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS},
+            metadata_errors="replace",  # older programs write titles in the encoding of their country
         )
     except (av.FFmpegError, OSError) as error:
+        if isinstance(error, MemoryError):
+            raise VideoReadError(_too_many(path)) from error
         with path.open("rb") as file:
             is_mp4 = file.read(8)[4:] == b"ftyp"
         reason = "has no index (moov): it was cut short" if is_mp4 else "is not a video that FFmpeg can read"
@@ -73,6 +82,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if name in ("tty", "image2") or name.endswith("_pipe"):
             raise VideoReadError(f"{path} is a text or a still picture, not a video; pass a video file")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams and len(container.streams) >= _MOST_STREAMS:
+            raise VideoReadError(_too_many(path))
         if not streams:
             raise VideoReadError(f"{path} has no video stream, such as an audio file; pass a video file")
         # the still that an AVIF sequence begins with is a stream, too, of no length
@@ -82,6 +93,10 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
+def _too_many(path: Path) -> str:
+    return f"{path} has more streams than the {_MOST_STREAMS} that FFmpeg reads; copy its video alone to a new file"
+
+
 def _is_still(stream: VideoStream) -> bool:
     return stream.frames == 1 and stream.duration is None
 
@@ -89,11 +104,14 @@ def _is_still(stream: VideoStream) -> bool:
 def demux(container: InputContainer, *streams: Stream) -> Iterator["Packet[Any]"]:
     """Demux on through damage; the same packets in the same order at every call."""
     failures = 0
+    is_guessed = container.format.name in UNTIMED_FORMATS
     while failures < 100:
         try:
             for packet in container.demux(*streams):
                 if packet.size:
                     failures = 0
+                    if is_guessed:
+                        packet.pts = packet.dts  # it would be wrong where pictures are left out
                     yield packet
             return
         except av.FFmpegError:
@@ -160,9 +178,8 @@ def read_packets(path: Path) -> PacketTable:
             raise VideoReadError(f"{path} has a video stream without a picture; download or export it again")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         frame_length = max(round(1 / rate / time_base), 1)
-        lengths, sizes, keyframe, discarded, corrupt, gaps, layers, referenced = np.array(
-            rows, dtype=np.int64
-        ).T
+        columns = np.array(rows, dtype=np.int64).T
+        lengths, sizes, positions, gaps, keyframe, discarded, corrupt, layers, referenced = columns
         format_name = container.format.name.split(",")[0]
         is_cut = is_cut_short(path, format_name, tail=tail)
         corrupt[-1] |= is_cut and format_name in _TORN_AT_END
@@ -183,6 +200,7 @@ def read_packets(path: Path) -> PacketTable:
             discarded=discarded.astype(bool),
             corrupt=corrupt.astype(bool),
             unreferenced=(referenced == 0) & (layers == layers.max()),
+            positions=positions,
             gap_bytes=gaps,
             frame_length=frame_length,
             reorders=stream.codec_context.has_b_frames,
@@ -190,6 +208,7 @@ def read_packets(path: Path) -> PacketTable:
             claimed=int(_claimed_seconds(container) / time_base),
             has_checksums=has_checksums,
             is_cut=is_cut,
+            is_whole=not is_cut and is_whole(path, format_name, int(positions.max())),
         )
 
 
@@ -200,22 +219,29 @@ def _read_rows(
     times: list[int | None] = []
     orders: list[int | None] = []
     rows: list[tuple[int, ...]] = []
-    reach, tail = 0.0, 0  # over all streams: the last moment in seconds, the end of the last packet in bytes
+    # over all streams: the last moment in seconds, and where the last packet is, from byte to byte
+    reach, place, tail, gap_bytes = 0.0, 0, 0, 0
     reference = _reference_reader(stream)
     may_prove, has_checksums = stream.codec_context.name == "ffv1", False
     for packet in demux(container):
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is not None:
             reach = max(reach, float((moment + (packet.duration or 0)) * packet.time_base))
-        gap_bytes = (packet.pos or tail) - tail
-        tail = max(tail, (packet.pos or tail) + packet.size)
+        position = packet.pos
+        if position is not None and position > place:
+            gap_bytes += max(position - tail, 0)
+            place = tail = position
+        if position is None or position == place:
+            tail += packet.size  # the packets of a lace have one position
         if packet.stream_index == stream.index:
             times.append(packet.pts)
             orders.append(packet.dts)
             if may_prove and len(times) < _PROOFS:
                 has_checksums |= proves_itself(bytes(packet))
             flags = packet.is_keyframe, packet.is_discard, packet.is_corrupt
-            rows.append((packet.duration or 0, packet.size, *flags, gap_bytes, *reference(packet)))
+            where = -1 if position is None else position, gap_bytes
+            rows.append((packet.duration or 0, packet.size, *where, *flags, *reference(packet)))
+            gap_bytes = 0
     return times, orders, rows, reach, tail, has_checksums
 
 

@@ -65,8 +65,8 @@ def describe(timeline: Timeline, source: str) -> Video:
     """Describe the file of a timeline, as `probe_video` does."""
     return Video(
         video_id=_digest(timeline.table.path),
-        title=timeline.table.path.stem,
-        source=source,
+        title=_storable(timeline.table.path.stem),
+        source=_storable(source),
         duration_seconds=float(timeline.duration),
         width=timeline.width,
         height=timeline.height,
@@ -218,6 +218,11 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
     if reason := find_reason(file):
         raise VideoReadError(f"{file} {reason}")
     return file
+
+
+def _storable(name: str) -> str:
+    """Write the bytes of a file name that are no UTF-8, which no database takes, as \\xE9."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _digest(path: Path) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import get_args
 
 import numpy as np
@@ -17,6 +17,8 @@ from videolib.video.decoder import decode_all
 from videolib.video.shots import find_cuts
 from videolib.video.timeline import Timeline
 from videolib.video.wholeness import tells_its_end
+
+_FEW = 12  # frames that are decoded to see whether all are keyframes, as a file says
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _check(every_seconds: float, start_seconds: float, end_seconds: float | None
 
 
 def _even_samples(timeline: Timeline, step: Fraction, selected: range) -> SamplePlan:
-    """Find the frame on screen at each selected sample, is_untimed from 0."""
+    """Find the frame on screen at each selected sample, counted from 0."""
     pace = timeline.table.time_base / step
     by_packet = {}
     for packet, begin, end in zip(*(column.tolist() for column in timeline.displayed()), strict=True):
@@ -163,10 +165,12 @@ def _even_samples(timeline: Timeline, step: Fraction, selected: range) -> Sample
 def _keyframes(timeline: Timeline, every_seconds: float) -> list[int]:
     """Choose the packets of keyframes that lie far enough apart, in order of time."""
     is_key = timeline.table.keyframe
-    if timeline.is_untimed:
-        # which of these frames comes out n-th, the decoder alone knows
+    few = islice(decode_all(timeline), _FEW) if is_key.all() else ()
+    # which of untimed frames comes out n-th, the decoder alone knows; and some files call every frame a keyframe
+    if timeline.is_untimed or not all(frame.key_frame for _, frame in few):
         is_key = np.zeros(len(timeline.times), dtype=bool)
         is_key[[packet for packet, frame in decode_all(timeline) if frame.key_frame]] = True
+        is_key[0] |= not is_key.any()
     chosen: list[int] = []
     next_time = Fraction(timeline.start)
     packets, begins, ends = timeline.displayed()

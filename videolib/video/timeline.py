@@ -10,7 +10,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from videolib.errors import VideoReadError
-from videolib.video.demux import PacketTable
+from videolib.video.demux import UNTIMED_FORMATS, PacketTable
+from videolib.video.gaps import find_missing
+from videolib.video.numbering import find_incomplete
 
 _HEADER_BYTES = 100  # what may lie between two packets in Matroska and AVI: their own headers
 _REORDER_PACKETS = 32  # no frame is shown after one that is decoded this many packets later
@@ -34,6 +36,7 @@ class Timeline:
     is_untimed: bool  # no presentation timestamps: the n-th picture out of the decoder has the n-th time
     error_checks: str  # of the decoder, beyond those that it always makes
     in_fields: bool  # a frame may take two packets, one for each field
+    tells_keys: bool  # the decoder says of a frame whether it is a keyframe
     width: int  # as displayed, of the first frame
     height: int
     start: int  # of the first shown frame
@@ -102,8 +105,9 @@ class Timeline:
 
 def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, error_checks: str) -> Timeline:
     """Lay the packets out in time; `first` is the first frame that the decoder gives, and displayed so large."""
-    # AVI and raw streams store no presentation timestamps: what stands there is guessed from the order
-    is_guessed = table.format_name == "avi" and table.reorders
+    # raw streams, too, store no presentation timestamps: what stands there is guessed from the order
+    is_guessed = table.format_name in UNTIMED_FORMATS and table.reorders
+    is_guessed |= table.format_name == "mpegvideo" and table.codec == "mpeg1video"
     is_untimed = is_guessed or table.times.count(None) > len(table.times) // 2
     times, shown, starts, holes = _place_untimed(table) if is_untimed else _place(table, first)
     if not shown.any():
@@ -116,11 +120,16 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, e
         # frames after the cut may be due before the last that are there, but never before their decode time
         end = max(start + 1, min(end, int(table.order[-1]) + 1))
     read_end = end
-    if table.declared > end - start:
+    if holes[0]:
+        # both formats begin at 0, FLV by decode time
+        start = min(start, int(times[0] - table.order[0]) if table.format_name == "flv" else 0)
+    # one flipped bit of a header declares any length: it needs another sign
+    declared = table.declared if holes.any() or not table.is_whole else 0
+    if declared > end - start:
         read_end = int(times[max(0, len(times) - 17)] if is_untimed else table.order[-1] + 1)
         if table.format_name == "avi" and holes.any():
             read_end = int(times[np.argmax(holes)])  # AVI times count the packets: wrong from here on
-        end = start + table.declared
+        end = start + declared
     return Timeline(
         table=table,
         times=times,
@@ -129,6 +138,7 @@ def lay_out(table: PacketTable, first: VideoFrame, *, width: int, height: int, e
         holes=holes,
         is_untimed=is_untimed,
         error_checks=error_checks,
+        tells_keys=first.key_frame,
         in_fields=table.codec == "h264" and bool(first.interlaced_frame),
         width=width,
         height=height,
@@ -174,16 +184,33 @@ def _place(table: PacketTable, first: VideoFrame) -> tuple[np.ndarray, np.ndarra
             known &= ~moved
             times[moved] = later[moved[: len(later)]]
     shown = known & ~table.discarded
-    # a recording may begin with frames whose references it does not hold: they were never on screen
-    key = int(np.argmax(table.keyframe))
-    shown[:key] = False
-    shown &= times >= min(times[key], times[key] if first.pts is None else first.pts)
+    begin, given = _find_first(table, times, first)
+    shown[:begin] = False
+    shown &= times >= given
     # nothing up to such a keyframe is shown after it
     can_start = table.keyframe & known
     can_start[1:] &= np.maximum.accumulate(times)[:-1] < times[1:]
+    if table.keyframe.all() and not first.key_frame:
+        can_start[:] = False  # neither the file nor the decoder tells keyframes
     can_start[0] = True
     holes = _find_holes(table, times) | (~known & (moved | (table.format_name == "matroska")))
     return times, shown, np.flatnonzero(can_start), holes
+
+
+def _find_first(table: PacketTable, times: np.ndarray, first: VideoFrame) -> tuple[int, int]:
+    """Return the packet and the time that the pictures begin with.
+
+    A recording may begin with frames whose references it does not hold: they were never on screen. Some
+    decoders make up what is missing, so that of those before the first keyframe only keyframes are trusted;
+    that of H.264 gives none until an intra refresh is through. Another one that comes late tells of damage.
+    """
+    key = int(np.argmax(table.keyframe))
+    place = int(np.argmax(times == first.pts))
+    is_late = times[place] > times[key]
+    if times[place] != first.pts or (is_late and (first.key_frame or table.codec != "h264")):
+        return key, int(times[key])
+    is_trusted = is_late or place >= key or first.key_frame
+    return (min(key, place), int(times[place])) if is_trusted else (key, int(times[key]))
 
 
 def _place_untimed(table: PacketTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -195,17 +222,48 @@ def _place_untimed(table: PacketTable) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _find_holes(table: PacketTable, times: np.ndarray) -> np.ndarray:
     """Tell before which packets others are missing, lost to damage before the decoder saw them; (packets,) bool.
 
-    A gap in time alone may be meant, so a second sign is asked for: in Matroska bytes between two packets that
-    belong to neither, in a transport stream that the others come evenly. The index of an mp4 knows every packet.
+    A gap in time alone may be meant, so a second sign is asked for: bytes before the packet that are no sound
+    part of the file, a packet that the demuxer marks as corrupt, or a number that the codec's own numbering of
+    pictures leaves out. The index of an mp4 knows every packet.
     """
     holes = np.zeros(len(times), dtype=bool)
-    if table.format_name == "matroska" and np.any(np.diff(np.sort(times)) > 1.5 * table.frame_length):
-        holes[1:] = table.gap_bytes[1:] > _HEADER_BYTES
+    if table.format_name in ("matroska", "flv"):
+        suspects = _near_gaps(times, table.frame_length)
+        suspects[0] = times.min() > 1.5 * table.frame_length
+        suspects &= table.gap_bytes > _HEADER_BYTES
     elif table.format_name == "mpegts" and table.has_order and len(times) > 2:
         steps = np.diff(table.order)
         step = np.median(steps)
-        if np.mean(np.abs(steps - step) <= 0.1 * step) > 0.9:
-            holes[1:] = steps > 1.5 * step
+        suspects = np.append(False, steps > 1.5 * step)
+        holes = suspects & np.append(False, table.corrupt[1:] | table.corrupt[:-1])
+        suspects &= ~holes & bool(np.mean(np.abs(steps - step) <= 0.1 * step) > 0.9)
+        if suspects.any():
+            holes |= suspects & (_is_out_of_step(table, times) | find_incomplete(table))
+            suspects &= ~holes
     elif table.format_name == "avi" and table.declared:
-        holes[1:] = table.gap_bytes[1:] > _HEADER_BYTES
+        suspects = table.gap_bytes > _HEADER_BYTES
+        suspects[0] = False
+    else:
+        return holes
+    holes[find_missing(table, np.flatnonzero(suspects).tolist())] = True
     return holes
+
+
+def _near_gaps(times: np.ndarray, frame_length: int) -> np.ndarray:
+    """Tell which packets may lie before a gap in time, in whatever order they are decoded; (packets,) bool."""
+    in_time = np.argsort(times, kind="stable")
+    near = np.zeros(len(times) + 1, dtype=np.int64)
+    for packet in in_time[1:][np.diff(times[in_time]) > 1.5 * frame_length]:
+        near[max(0, packet - _REORDER_PACKETS)] += 1
+        near[min(packet + _REORDER_PACKETS, len(times))] -= 1
+    return cast(np.ndarray, np.cumsum(near[:-1]) > 0)
+
+
+def _is_out_of_step(table: PacketTable, times: np.ndarray) -> np.ndarray:
+    """Tell before which packets decode times are left out that other pictures are shown at; (packets,) bool.
+
+    Where a picture is held on purpose, nothing is shown at that time and nothing decoded.
+    """
+    in_time = np.sort(times)
+    inside = np.searchsorted(in_time, table.order[1:]) - np.searchsorted(in_time, table.order[:-1], "right")
+    return np.append(False, inside > 0)

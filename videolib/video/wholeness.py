@@ -92,8 +92,10 @@ def _is_matroska_cut(file: BinaryIO, size: int) -> bool:
 
 
 def _is_transport_cut(file: BinaryIO, size: int) -> bool:
-    head = file.read(189)
-    return size % 188 > 0 and head[:1] == head[188:] == b"G"
+    head = file.read(197)
+    # on discs four bytes with a time stand before each packet
+    step, before = (188, 0) if head[:1] == head[188:189] == b"G" else (192, 4)
+    return size % step > 0 and head[before] == head[before + step] == 0x47
 
 
 def _is_flv_cut(file: BinaryIO, size: int) -> bool:
