@@ -75,6 +75,7 @@ def walk_store(store: FrameStore, text: str) -> None:
     assert store.search(ROWS[1], 5, video_id=f"{key}%").empty
     assert len(store.read_frames(key)) == len(next(store.read_batches(key))) == 3
     assert store.read_frame_numbers(key).tolist() == [1, 2, 3]
+    assert store.similarities(ROWS[1], key)["similarity"].idxmax() == 1
     index = store.load_index(key)
     pd.testing.assert_frame_equal(index.search(ROWS[1]), matches)
     assert "<script>" not in shown(index)
@@ -114,6 +115,7 @@ def test_a_video_file(odd_video, file_name, encoder, tmp_path):
     assert (video.title, video.source) == (file_name, os.fspath(odd_video))
     assert videolib.fetch_video(odd_video) == odd_video
     assert isinstance(next(videolib.extract_frames(odd_video)), Frame)
+    assert isinstance(videolib.read_frame(odd_video, 1), Frame)
     assert "<script>" not in shown(videolib.preflight(odd_video, encoder))
     assert "<script>" not in shown(videolib.play_clip(odd_video, duration_seconds=0.2))
     store = FrameStore(tmp_path / "store.duckdb")
@@ -136,6 +138,8 @@ def test_titles_of_figures(text):
 
 
 def test_queries_and_pictures(text, tmp_path, encoder):
+    chosen = videolib.check_parameters(query_text=text, store_path=text, model=text)
+    assert (chosen.query_text, chosen.store_path, chosen.model) == (text.strip(), text, text)
     assert videolib.text_query(text[:70], encoder).shape == (encoder.dimension,)
     path = tmp_path / f"{text[:50].replace('/', '_')}.jpg"
     path.write_bytes(jpeg())
@@ -170,7 +174,7 @@ def test_the_walk_leaves_no_public_function_out():
     here = Path(__file__).read_text(encoding="utf-8")
     classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
     numbers = {"combine", "normalize", "similarity", "top_k"}  # they take no text
-    results = {"FrameIndex", "Preflight", "Video", "Frame"}  # made by those above
+    results = {"FrameIndex", "Preflight", "Video", "Frame", "Parameters"}  # made by those above
     public = set(videolib.__all__) - classes - numbers - results
     assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()
     methods = {name for name in dir(FrameStore) if not name.startswith("_")}

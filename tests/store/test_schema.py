@@ -59,7 +59,7 @@ def test_a_migration_that_fails_is_tried_again_at_the_next_opening(url, monkeypa
 
     monkeypatch.setattr(schema, "MIGRATIONS", [fail])
     store = FrameStore(url)
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(StoreError, match="half way"):
         store.list_videos()
     assert version(url) == [(1,)]
     monkeypatch.setattr(schema, "MIGRATIONS", [lambda connection: None])
