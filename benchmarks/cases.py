@@ -142,8 +142,8 @@ IMPORTS = {
     "ffmpeg": "subprocess",
     "decord": "decord",
     "torchcodec": "torchcodec.decoders",
-    "videolib": "videolib",
-    "videolib_keyframes": "videolib",
+    "videolib": "videolib.video.frames",  # the public names are imported when they are first used
+    "videolib_keyframes": "videolib.video.frames",
 }
 
 

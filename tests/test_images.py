@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
-from videolib import Frame
+from tests.file_server import Reply, file_server, refusing_url
+from videolib import DownloadError, Frame
 from videolib.images import decode_jpeg, encode_jpeg, make_thumbnail, open_image
 
 RED = (250, 10, 5)
@@ -177,10 +178,21 @@ def test_a_damaged_picture_is_a_picture_or_refused(kind):
 
 
 def test_an_address_is_shown_without_its_secrets():
-    for address in ("https://me:hush@host/a.png?sig=hush", Path("https://me:hush@host/a.png")):
-        with pytest.raises(ValueError, match=r"got 'https://host/a.png'") as caught:
-            open_image(address)
-        assert "hush" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"got 'https://host/a.png'") as caught:
+        open_image(Path("https://me:hush@host/a.png"))
+    assert "hush" not in str(caught.value)
+    address = refusing_url("/a.png?sig=hush").replace("http://", "http://me:hush@")
+    with pytest.raises(DownloadError, match=r"download of http://127.0.0.1:\d+/a.png failed") as failed:
+        open_image(address)
+    assert "hush" not in str(failed.value)
+
+
+def test_a_picture_at_an_address_is_fetched_once(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with file_server() as server:
+        url = server.add("/red.png", Reply(as_bytes(Image.new("RGB", (8, 8), RED), "PNG")))
+        assert center(open_image(url)) == RED
+        assert len(server.requests) == 1
 
 
 def test_a_cut_jpeg_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TypeAlias
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from videolib.addresses import hide_secrets
+from videolib.addresses import hide_secrets, is_address
 from videolib.types import Frame, RGBArray
 
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
+MAX_IMAGE_BYTES = 50_000_000  # of a download
 MAX_PIXELS = 100_000_000  # of a file, by its header: 300 MB as RGB
 
 
@@ -30,13 +32,17 @@ def open_image(image: ImageSource) -> Image.Image:
     image
         An RGB array (height, width, 3), a grey one (height, width) or one with alpha (height, width, 4),
         each uint8; a PIL image of any mode; a `Frame`; the bytes of an image file, such as a match's
-        frame_data; or a path.
+        frame_data; a path; or an http(s) address, which is fetched.
 
     Raises
     ------
     ValueError
         If it is none of these, empty, not readable, or a file of over 100 million pixels.
+    DownloadError
+        If an address does not answer, or with more than 50 MB.
     """
+    if isinstance(image, str) and is_address(image):
+        return _fetch_image(image)
     if isinstance(image, Frame):
         image = image.image
     if isinstance(image, np.ndarray):
@@ -68,6 +74,14 @@ def open_image(image: ImageSource) -> Image.Image:
     raise ValueError(
         f"image must have at most {MAX_PIXELS:,} pixels, got {name} of {size}: make it smaller first"
     )
+
+
+def _fetch_image(address: str) -> Image.Image:
+    from videolib.downloads import download_file  # what is not fetched needs no client
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = download_file(address, Path(folder) / "image", max_bytes=MAX_IMAGE_BYTES, progress=False)
+        return open_image(path)
 
 
 def resize(image: RGBArray, width: int, height: int) -> RGBArray:

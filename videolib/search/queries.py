@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,8 +14,6 @@ from videolib.types import FloatArray
 if TYPE_CHECKING:
     from videolib.encoding import Encoder
     from videolib.images import ImageSource
-
-MAX_IMAGE_BYTES = 50_000_000
 
 
 def text_query(text: str, encoder: Encoder) -> FloatArray:
@@ -46,11 +42,9 @@ def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:
         If a URL does not answer with one, or with more than 50 MB.
     """
     if isinstance(image, str) and is_address(image):
-        from videolib.downloads import download_file  # the rest of search needs NumPy and pandas alone
+        from videolib.images import open_image  # the rest of search needs NumPy and pandas alone
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = download_file(image, Path(folder) / "query", max_bytes=MAX_IMAGE_BYTES, progress=False)
-            return encoder.encode_images([path]).ravel()
+        image = open_image(image)
     return encoder.encode_images([image]).ravel()
 
 
