@@ -158,7 +158,7 @@ def test_length_need_not_be_told(server: FileServer, tmp_path: Path) -> None:
 
 def test_stalled_body_is_given_up_and_resumed(server: FileServer, tmp_path: Path) -> None:
     url = server.add("/film.mp4", Reply(BODY, etag='"1"', wait_after=CUT), Reply(BODY, etag='"1"'))
-    path = download_file(url, tmp_path / "film.mp4", timeout_seconds=0.3, progress=False)
+    path = download_file(url, tmp_path / "film.mp4", timeout_seconds=1.0, progress=False)
     assert path.read_bytes() == BODY
     assert "Range" in server.requests[1]
 
@@ -249,7 +249,7 @@ def test_a_byte_now_and_then_is_given_up(
     monkeypatch.setattr(downloads, "_RETRY_AFTER_SECONDS", (0.0, None))
     url = server.add("/film.mp4", Reply(BODY, etag='"1"', wait_between=0.05, tells_length=tells_length))
     with pytest.raises(DownloadError, match="sends less than 1,000 bytes a second"):
-        download_file(url, tmp_path / "film.mp4", timeout_seconds=0.3, progress=False)
+        download_file(url, tmp_path / "film.mp4", timeout_seconds=1.0, progress=False)
     assert len(server.requests) == 2
     server.add("/film.mp4", Reply(BODY, etag='"1"'))
     assert download_file(url, tmp_path / "film.mp4", progress=False).read_bytes() == BODY  # the lock is free

@@ -205,7 +205,7 @@ def _fetch(
 
 def _chunks(response: requests.Response, timeout_seconds: float) -> Iterator[bytes]:
     """Read as it comes, and give up where too little comes; `iter_content` waits for full chunks."""
-    read = getattr(response.raw, "read1", response.raw.read)  # before urllib3 2.1 there is no such thing
+    read = response.raw.read1
     start, count = time.monotonic(), 0
     try:
         while chunk := read(_CHUNK_BYTES, decode_content=True):
