@@ -14,9 +14,11 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
 )
+os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests.file_server import server  # noqa: F401
 from tests.singlestore_standin.fixtures import _standin, real_singlestore_url, singlestore_url, standin  # noqa: F401
 from videolib import FrameStore, Video, normalize
 

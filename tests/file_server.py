@@ -1,5 +1,7 @@
 """A local HTTP server whose answers are scripted: complete, cut, stalled, lying."""
 
+import hashlib
+import random
 import re
 import socket
 import threading
@@ -7,6 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+BODY, OTHER = (random.Random(seed).randbytes(300_000) for seed in (0, 1))
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 338000000\n"
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -125,3 +136,10 @@ def refusing_url(path: str) -> str:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     return f"http://127.0.0.1:{port}{path}"
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    """A file server of a test's own."""
+    with file_server() as running:
+        yield running

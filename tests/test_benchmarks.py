@@ -2,7 +2,7 @@ import importlib
 
 import pytest
 
-from benchmarks import cases, run, videos
+from benchmarks import cases, run, videos, why
 from videolib.demo import DEMO_MODEL_PATH
 
 pytestmark = pytest.mark.slow
@@ -76,3 +76,13 @@ def test_a_missing_peer_is_left_out(monkeypatch, capsys):
     monkeypatch.setattr(cases, "encode_article", miss)
     cases.main("encode_article", "a", "1")
     assert "no_such_peer" in capsys.readouterr().out
+
+
+def test_why_videolib_exists():
+    """The figures of docs/why.png: the article's code as it is, with RGB and unit length, and videolib."""
+    ways = [
+        why.answer_as_the_article("as it is", swap=False, unit=False),
+        why.answer_as_the_article("mended", swap=True, unit=True),
+        why.answer_with_videolib(),
+    ]
+    assert [way.right().sum() for way in ways] == [2, 13, 24]

@@ -1,10 +1,7 @@
 import gzip
-import hashlib
-import random
 import re
 import socket
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,32 +10,14 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.file_server import FileServer, Reply, file_server, refusing_url
+from tests.file_server import BODY, LFS_POINTER, OTHER, FileServer, Reply, refusing_url, sha256
 from videolib import downloads
 from videolib.addresses import Secret, hide_secrets, is_address
 from videolib.downloads import download_file, download_video, fetch_video
 from videolib.errors import DownloadError
 
-BODY = random.Random(0).randbytes(300_000)
-OTHER = random.Random(1).randbytes(300_000)
 CUT = 200_000
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 338000000\n"
 OLD_DATE, NEW_DATE = "Mon, 05 Jan 2026 10:00:00 GMT", "Tue, 06 Jan 2026 10:00:00 GMT"
-
-
-def sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def server() -> Iterator[FileServer]:
-    with file_server() as running:
-        yield running
 
 
 def broken_off(server: FileServer, path: Path, reply: Reply) -> str:

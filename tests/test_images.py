@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
-from tests.file_server import Reply, file_server, refusing_url
+from tests.file_server import Reply, refusing_url
 from videolib import DownloadError, Frame
 from videolib.images import decode_jpeg, encode_jpeg, make_thumbnail, open_image
 
@@ -187,12 +187,10 @@ def test_an_address_is_shown_without_its_secrets():
     assert "hush" not in str(failed.value)
 
 
-def test_a_picture_at_an_address_is_fetched_once(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with file_server() as server:
-        url = server.add("/red.png", Reply(as_bytes(Image.new("RGB", (8, 8), RED), "PNG")))
-        assert center(open_image(url)) == RED
-        assert len(server.requests) == 1
+def test_a_picture_at_an_address_is_fetched_once(server):
+    url = server.add("/red.png", Reply(as_bytes(Image.new("RGB", (8, 8), RED), "PNG")))
+    assert center(open_image(url)) == RED
+    assert len(server.requests) == 1
 
 
 def test_a_cut_jpeg_is_refused():

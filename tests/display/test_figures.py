@@ -151,3 +151,28 @@ def test_the_marked_frames_are_the_matches():
     figure = plot_timeline(make_video(), curve(list(range(100))), matches=make_matches(3))
     (marks,) = figure.axes[0].collections
     np.testing.assert_allclose(marks.get_offsets()[:, 0], [0, 7.5, 15])
+
+
+def make_moments(peaks: list[float], video_id: str = "v1") -> pd.DataFrame:
+    rows = make_matches(len(peaks)).assign(video_id=video_id, peak_seconds=peaks)
+    return rows.assign(start_seconds=rows["peak_seconds"] - 1, end_seconds=rows["peak_seconds"] + 2)
+
+
+@pytest.mark.parametrize("peaks", [[50.0], [20.0, 21.0, 3.0, 22.0, 98.0], list(range(1, 99, 8)), []])
+def test_each_moment_is_shaded_and_has_a_picture_of_its_own(peaks):
+    elsewhere = make_moments([40.0, 60.0], "v2")
+    moments = pd.concat([make_moments(peaks), elsewhere], ignore_index=True)
+    figure = plot_timeline(make_video(), curve(list(range(100))), moments=moments)
+    axis = figure.axes[0]
+    assert sorted(patch.get_x() for patch in axis.patches) == sorted(peak - 1 for peak in peaks)
+    assert {patch.get_width() for patch in axis.patches} <= {3.0}
+    figure.draw_without_rendering()
+    boxes = [artist.offsetbox.get_window_extent() for artist in axis.artists]
+    assert sorted(artist.xy[0] for artist in axis.artists) == sorted(peaks)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    assert all(axis.get_window_extent().x0 - 1 <= box.x0 for box in boxes)
+
+
+def test_a_table_of_frames_is_no_table_of_moments():
+    with pytest.raises(ValueError, match="moments must have the columns .*; missing: start_seconds, peak_"):
+        plot_timeline(make_video(), curve([0, 1]), moments=make_matches(2))

@@ -1,35 +1,13 @@
-import hashlib
-import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clip import clip
 
-from tests.file_server import FileServer, Reply, file_server, refusing_url
+from tests.file_server import BODY, LFS_POINTER, OTHER, FileServer, Reply, refusing_url, sha256
 from videolib.encoding.weights import find_weights
 from videolib.errors import DownloadError, ModelError
-
-BODY = random.Random(0).randbytes(300_000)
-OTHER = random.Random(1).randbytes(300_000)
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 338000000\n"
-
-
-def sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def server() -> Iterator[FileServer]:
-    with file_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -87,10 +87,11 @@ def plot_timeline(
     similarities: pd.DataFrame,
     *,
     matches: pd.DataFrame | None = None,
+    moments: pd.DataFrame | None = None,
     k: int = 5,
     title: str | None = None,
 ) -> Figure:
-    """Show similarity over a video's time, with the best frames marked and pictured above the curve.
+    """Show similarity over a video's time, with the best frames or moments marked and pictured above the curve.
 
     The curve has a gap where no frames are known, such as in a damaged part.
 
@@ -103,8 +104,11 @@ def plot_timeline(
         `FrameStore.similarities` gives.
     matches
         The frames that are marked, as `FrameStore.search` gives them; those close together share one picture.
+    moments
+        The moments that are shaded, as `find_moments` gives them; each has its picture. Those of other videos are
+        left out.
     k
-        Without `matches`, how many of the best of `similarities` are marked; these need frame_data, too.
+        Without `matches` and `moments`, how many of the best of `similarities` are marked; these need frame_data, too.
     title
         Line above the figure; the video's title by default.
 
@@ -115,9 +119,7 @@ def plot_timeline(
     """
     _require(similarities, "similarities", ["timestamp_seconds", "similarity"])
     rows = similarities.sort_values("timestamp_seconds")
-    best = rows.iloc[top_k(rows["similarity"], k)] if matches is None else matches
-    name = "similarities" if matches is None else "matches"
-    _require(best, name, ["timestamp_seconds", "similarity", "frame_data"])
+    best = _marked(video, rows, matches, moments, k)
     title = fit_text(title or video.title, columns=round(TIMELINE_INCHES[0] * COLUMNS_PER_INCH))
     width, height = TIMELINE_INCHES
     size = (width, height + 0.2 * title.count("\n"))
@@ -125,17 +127,20 @@ def plot_timeline(
     plt.close(figure)
     axis.plot(*_with_gaps(rows), color=LINE_COLOR, linewidth=1.2)
     axis.scatter(best["timestamp_seconds"], best["similarity"], color=MARK_COLOR, zorder=3, s=28)
+    if moments is not None:
+        for moment in best.to_dict("records"):
+            axis.axvspan(moment["start_seconds"], moment["end_seconds"], color=MARK_COLOR, alpha=0.18, linewidth=0)
     low, high = rows["similarity"].min(), rows["similarity"].max()
     span = (high - low) or 1.0
     axis.set_ylim(low - 0.05 * span, high + 0.75 * span)  # the pictures stand in the upper part
     end = max(video.duration_seconds, rows["timestamp_seconds"].max())
     axis.set_xlim(0, end)
-    taken: list[float] = []
-    for match in best.to_dict("records"):  # best first
-        seconds = float(match["timestamp_seconds"])
-        if all(abs(seconds - other) >= THUMBNAIL_SHARE * end for other in taken):
-            taken.append(seconds)
-            _draw_thumbnail(axis, match, end=end, height=high + 0.42 * span)
+    pictured = best if moments is not None else _far_apart(best, THUMBNAIL_SHARE * end)
+    share = min(THUMBNAIL_SHARE, 1 / max(1, len(pictured)))
+    pictured = pictured.sort_values("timestamp_seconds")
+    places = _spread(pictured["timestamp_seconds"].to_numpy(float), share * end, end)
+    for match, place in zip(pictured.to_dict("records"), places, strict=True):
+        _draw_thumbnail(axis, match, xy=(place, high + 0.42 * span), scale=share / THUMBNAIL_SHARE)
     axis.set_xlabel("time (m:ss)")
     axis.set_ylabel("similarity")
     axis.set_yticks([tick for tick in axis.get_yticks() if low - 0.05 * span <= tick <= high + 0.05 * span])
@@ -155,15 +160,51 @@ def _with_gaps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.insert(seconds, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
-def _draw_thumbnail(axis: Axes, match: dict[Any, Any], *, end: float, height: float) -> None:
-    seconds, half = match["timestamp_seconds"], end * THUMBNAIL_SHARE / 2
+def _marked(
+    video: Video,
+    rows: pd.DataFrame,
+    matches: pd.DataFrame | None,
+    moments: pd.DataFrame | None,
+    k: int,
+) -> pd.DataFrame:
+    """Return what is marked on a timeline: moments by their peaks, matches, or the best frames."""
+    marked = ["timestamp_seconds", "similarity", "frame_data"]
+    if moments is not None:
+        own = moments[moments["video_id"] == video.video_id] if "video_id" in moments else moments
+        spans = ["start_seconds", "peak_seconds", "end_seconds", "similarity", "frame_data"]
+        if missing := [column for column in spans if column not in own]:
+            raise ValueError(f"moments must have the columns {', '.join(spans)}; missing: {', '.join(missing)}")
+        return own.assign(timestamp_seconds=own["peak_seconds"])
+    best = rows.iloc[top_k(rows["similarity"], k)] if matches is None else matches
+    _require(best, "similarities" if matches is None else "matches", marked)
+    return best
+
+
+def _far_apart(best: pd.DataFrame, gap: float) -> pd.DataFrame:
+    """Keep the best of the frames that are closer together than `gap` seconds."""
+    kept: list[int] = []
+    seconds = best["timestamp_seconds"].to_numpy(float)
+    for row in range(len(seconds)):
+        if all(abs(seconds[row] - seconds[other]) >= gap for other in kept):
+            kept.append(row)
+    return best.iloc[kept]
+
+
+def _spread(seconds: np.ndarray, width: float, end: float) -> np.ndarray:
+    """Move the centers of pictures, in order of time and so wide, apart until none covers another; (n,)."""
+    steps = np.arange(len(seconds)) * width
+    pushed = np.maximum.accumulate(np.maximum(seconds, width / 2) - steps) + steps
+    places: np.ndarray = np.minimum(pushed, end - width / 2 - steps[::-1])
+    return places
+
+
+def _draw_thumbnail(axis: Axes, match: dict[Any, Any], *, xy: tuple[float, float], scale: float) -> None:
     image = decode_jpeg(match["frame_data"])
+    most = np.divide(THUMBNAIL_POINTS, image.shape[:2]).min()
     picture = AnnotationBbox(
-        OffsetImage(
-            image, zoom=min(most / side for most, side in zip(THUMBNAIL_POINTS, image.shape[:2], strict=True))
-        ),
-        xy=(seconds, match["similarity"]),
-        xybox=(min(max(seconds, half), end - half), height),
+        OffsetImage(image, zoom=scale * most),
+        xy=(match["timestamp_seconds"], match["similarity"]),
+        xybox=xy,
         arrowprops={"arrowstyle": "-", "color": MARK_COLOR, "linewidth": 0.8},
         bboxprops={"edgecolor": MARK_COLOR, "linewidth": 0.8},
         pad=0.1,
