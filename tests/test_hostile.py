@@ -137,6 +137,17 @@ def test_titles_of_figures(text):
         figure.savefig(io.BytesIO())
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_titles_of_moments(text, store):
+    store.write_video(make_video(title=text), model="m", dimension=ROWS.shape[1], every_seconds=1.0)
+    store.write_frames(make_frames("v1", ROWS).assign(frame_data=jpeg()))
+    moments = make_frames("v1", ROWS).assign(
+        start_seconds=0.0, peak_seconds=0.0, end_seconds=9.0, similarity=0.5, title=text, frame_data=jpeg()
+    )
+    videolib.plot_moments(moments, store, title=text).savefig(io.BytesIO())
+    videolib.plot_timeline(make_video(title=text), moments, moments=moments).savefig(io.BytesIO())
+
+
 def test_queries_and_pictures(text, tmp_path, encoder):
     chosen = videolib.check_parameters(query_text=text, store_path=text, model=text)
     assert (chosen.query_text, chosen.store_path, chosen.model) == (text.strip(), text, text)

@@ -1,5 +1,6 @@
 from .display import play_clip as play_clip
 from .display import plot_frames as plot_frames
+from .display import plot_moments as plot_moments
 from .display import plot_timeline as plot_timeline
 from .downloads import fetch_video as fetch_video
 from .encoding import ClipEncoder as ClipEncoder

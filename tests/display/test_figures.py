@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import make_video
-from videolib import plot_frames, plot_timeline
+from tests.conftest import make_frames, make_video
+from videolib import plot_frames, plot_moments, plot_timeline
 from videolib.display.figures import format_seconds
 from videolib.images import decode_jpeg, encode_jpeg
 
@@ -174,5 +174,27 @@ def test_each_moment_is_shaded_and_has_a_picture_of_its_own(peaks):
 
 
 def test_a_table_of_frames_is_no_table_of_moments():
-    with pytest.raises(ValueError, match="moments must have the columns .*; missing: start_seconds, peak_"):
+    with pytest.raises(ValueError, match=r"moments must have the columns .*; missing: start_seconds, peak_"):
         plot_timeline(make_video(), curve([0, 1]), moments=make_matches(2))
+
+
+def test_each_moment_shows_its_start_its_peak_and_its_end(store):
+    shades = [10, 60, 110, 160, 210]
+    store.write_video(make_video(), model="m", dimension=2, every_seconds=1.0)
+    frames = make_frames("v1", np.ones((5, 2)))
+    frames["frame_data"] = [encode_jpeg(np.full((90, 160, 3), shade, np.uint8)) for shade in shades]
+    store.write_frames(frames)
+    moments = make_moments([2.0, 3.0]).assign(title="a *talk*", sentence="It is probably not in this video.")
+    figure = plot_moments(moments, store, title="a $5 bill")
+    assert plt.get_fignums() == []
+    (first, second) = figure.subfigs
+    shown = [[round(axis.images[0].get_array().mean()) for axis in strip.axes] for strip in figure.subfigs]
+    assert [[row[0], row[2]] for row in shown] == [[60, 160], [110, 210]]
+    assert [axis.get_title() for axis in second.axes] == ["start 0:02", "peak 0:03", "end 0:05"]
+    assert first.get_suptitle() == "1 · a *talk* · similarity 0.900\nIt is probably not in this video."
+    assert figure.get_suptitle() == "a $5 bill"
+
+
+def test_moments_without_rows_are_refused(store):
+    with pytest.raises(ValueError, match="moments must have at least one row"):
+        plot_moments(make_moments([]), store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,10 @@ from matplotlib.ticker import FuncFormatter
 from videolib.display.text import fit_text, font_families
 from videolib.images import decode_jpeg
 from videolib.search import top_k
-from videolib.types import Video
+from videolib.types import RGBArray, Video
+
+if TYPE_CHECKING:
+    from videolib.store import FrameStore
 
 TILE_INCHES = 2.4
 TIMELINE_INCHES = (11, 4)
@@ -129,7 +132,9 @@ def plot_timeline(
     axis.scatter(best["timestamp_seconds"], best["similarity"], color=MARK_COLOR, zorder=3, s=28)
     if moments is not None:
         for moment in best.to_dict("records"):
-            axis.axvspan(moment["start_seconds"], moment["end_seconds"], color=MARK_COLOR, alpha=0.18, linewidth=0)
+            axis.axvspan(
+                moment["start_seconds"], moment["end_seconds"], color=MARK_COLOR, alpha=0.18, linewidth=0
+            )
     low, high = rows["similarity"].min(), rows["similarity"].max()
     span = (high - low) or 1.0
     axis.set_ylim(low - 0.05 * span, high + 0.75 * span)  # the pictures stand in the upper part
@@ -148,6 +153,71 @@ def plot_timeline(
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(title, **TITLE_STYLE, family=font_families())
     return figure
+
+
+def plot_moments(moments: pd.DataFrame, store: FrameStore, *, title: str | None = None) -> Figure:
+    """Show each moment in a row: its first frame, its peak and its last, with their times and how sure it is.
+
+    Parameters
+    ----------
+    moments
+        As `find_moments` gives them; where `judge` has added a sentence, it stands above the row.
+    store
+        The store that they were found in, for the pictures of start and end.
+    title
+        Line above the pictures, such as the query.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or a column is missing.
+    StoreError
+        If a video is not in the store any more.
+    """
+    _require(
+        moments,
+        "moments",
+        ["video_id", "start_seconds", "peak_seconds", "end_seconds", "similarity", "frame_data"],
+    )
+    rows = [_picture_moment(moment, store) for moment in moments.to_dict("records")]
+    aspect = min(1.0, max(image.shape[0] / image.shape[1] for row in rows for image in row))
+    width = 3 * TILE_INCHES * 1.25
+    title = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
+    height = len(rows) * (width / 3 * aspect + 0.75) + (0.2 * title.count("\n") + 0.4 if title else 0)
+    figure = plt.figure(figsize=(width, height), layout="constrained", facecolor="white")
+    plt.close(figure)
+    strips = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for strip, row, moment in zip(strips, rows, moments.to_dict("records"), strict=True):
+        seconds = [moment[name] for name in ("start_seconds", "peak_seconds", "end_seconds")]
+        for axis, image, name, time in zip(
+            strip.subplots(1, 3), row, ("start", "peak", "end"), seconds, strict=True
+        ):
+            axis.imshow(image)
+            axis.set_axis_off()
+            axis.set_title(f"{name} {format_seconds(time)}", fontsize=9, color="black")
+        strip.suptitle(_tell_moment(moment), **TITLE_STYLE | {"fontsize": 9}, family=font_families())
+    if title:
+        figure.suptitle(title, **TITLE_STYLE, family=font_families())
+    return figure
+
+
+def _picture_moment(moment: dict[Any, Any], store: FrameStore) -> list[RGBArray]:
+    """The first picture of a moment, that of its peak, and the last."""
+    frames = store.read_frames(
+        moment["video_id"], start_seconds=moment["start_seconds"], end_seconds=moment["end_seconds"]
+    )["frame_data"]
+    jpegs = (
+        [frames.iloc[0], moment["frame_data"], frames.iloc[-1]] if len(frames) else [moment["frame_data"]] * 3
+    )
+    return [decode_jpeg(jpeg) for jpeg in jpegs]
+
+
+def _tell_moment(moment: dict[Any, Any]) -> str:
+    rank = f"{moment['rank']} · " if "rank" in moment else ""
+    name = f"{moment['title']} · " if isinstance(moment.get("title"), str) else ""
+    sentence = f"\n{moment['sentence']}" if isinstance(moment.get("sentence"), str) else ""
+    told = fit_text(f"{rank}{name}similarity {moment['similarity']:.3f}", columns=90)
+    return told + sentence
 
 
 def _with_gaps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +243,9 @@ def _marked(
         own = moments[moments["video_id"] == video.video_id] if "video_id" in moments else moments
         spans = ["start_seconds", "peak_seconds", "end_seconds", "similarity", "frame_data"]
         if missing := [column for column in spans if column not in own]:
-            raise ValueError(f"moments must have the columns {', '.join(spans)}; missing: {', '.join(missing)}")
+            raise ValueError(
+                f"moments must have the columns {', '.join(spans)}; missing: {', '.join(missing)}"
+            )
         return own.assign(timestamp_seconds=own["peak_seconds"])
     best = rows.iloc[top_k(rows["similarity"], k)] if matches is None else matches
     _require(best, "similarities" if matches is None else "matches", marked)
