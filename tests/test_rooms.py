@@ -104,7 +104,7 @@ LIBRARIES = {
     *("av", "cv2", "duckdb", "IPython", "matplotlib", "pandas", "PIL", "requests", "scenedetect"),
     *("singlestoredb", "sqlalchemy", "torch", "tqdm"),
 }
-STORE = "store = videolib.FrameStore('store.duckdb'); store.list_videos(); store.search([1.0])"
+STORE = "store = videolib.FrameStore(':memory:'); store.list_videos(); store.search([1.0])"
 
 
 @pytest.mark.parametrize(

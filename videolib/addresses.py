@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +38,23 @@ def is_address(source: object) -> bool:
         return False
     text = os.fspath(source)
     return isinstance(text, str) and ("://" in text or _SCHEME.match(text) is not None)
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Write out the ~ of a path, wherever one is taken; what begins with ~ and names nobody stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
+def store_file(name: str) -> Path:
+    """Tell the file of a store that nobody named: the same one wherever the program runs."""
+    folder = local_path(os.environ.get("VIDEOLIB_DATA_DIR") or "~/.local/share/videolib").absolute()
+    file = folder / f"{name}.duckdb"
+    if not file.exists() and (earlier := Path(file.name).absolute()).exists():
+        warnings.warn(
+            f"{earlier} is not used, for a store without a path is {file} now: give the path, or move it there",
+            stacklevel=2,
+        )
+    return file
 
 
 def hide_secrets(source: str | os.PathLike[str]) -> str:

@@ -15,7 +15,7 @@ import requests
 import urllib3
 from filelock import FileLock
 
-from videolib.addresses import Secret, hide_secrets, is_address
+from videolib.addresses import Secret, hide_secrets, is_address, local_path
 from videolib.errors import DownloadError
 from videolib.progress import tqdm
 
@@ -64,7 +64,7 @@ def download_file(
         The file cannot be had, is larger than `max_bytes`, has another digest, or a redirect leads from
         elsewhere to this machine.
     """
-    path = Path(path)
+    path = local_path(path)
     url = Secret(url)
     if not is_address(url) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise ValueError(
@@ -128,7 +128,7 @@ def download_video(
     """
     if directory is None:
         directory = os.environ.get("VIDEOLIB_CACHE_DIR") or "~/.cache/videolib/videos"
-    path = Path(directory).expanduser() / _video_name(url)
+    path = local_path(directory) / _video_name(url)
     download_file(url, path, max_bytes=max_bytes, timeout_seconds=timeout_seconds, progress=progress)
     head = read_head(path)
     if not re.search(rb"[\x00-\x08\x0e-\x1f]", head):  # a video has such bytes at its start, a text never
@@ -141,9 +141,9 @@ def download_video(
 
 
 def fetch_video(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
-    """Give the local file of a video: a path as it is, an http(s) URL by way of `download_video`."""
+    """Give the local file of a video: a path with its ~ written out, an http(s) URL by way of `download_video`."""
     text = os.fspath(source)
-    return download_video(text, progress=progress) if is_address(text) else Path(text)
+    return download_video(text, progress=progress) if is_address(text) else local_path(text)
 
 
 def read_head(path: Path) -> bytes:

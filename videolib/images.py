@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from videolib.addresses import hide_secrets, is_address
+from videolib.addresses import hide_secrets, is_address, local_path
 from videolib.types import Frame, RGBArray
 
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
@@ -61,7 +61,7 @@ def open_image(image: ImageSource) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another one
             if isinstance(image, Image.Image):
                 return _convert(image)  # it may be a file that is not decoded yet
-            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else Path(image)) as opened:
+            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else local_path(image)) as opened:
                 size = f"{opened.width:,} x {opened.height:,}"
                 if opened.width * opened.height <= MAX_PIXELS:
                     return _convert(opened)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from videolib.addresses import hide_secrets, is_address
+from videolib.addresses import hide_secrets, is_address, local_path, store_file
 from videolib.demo import SAMPLE_VIDEO_PATH
 
 
@@ -46,9 +45,11 @@ def check_parameters(
     ----------
     video_path
         An existing file or an http(s) address; empty for the sample video, which goes with the model "demo" and
-        the store ``demo.duckdb``.
+        a store of its own, ``demo.duckdb``.
     model, store_path
-        As `ClipEncoder` and `FrameStore` take them; empty for "ViT-B/32" and ``videolib.duckdb``.
+        As `ClipEncoder` and `FrameStore` take them; empty for "ViT-B/32" and ``videolib.duckdb``. Both stores lie
+        in the folder that the environment variable ``VIDEOLIB_DATA_DIR`` names, else in
+        ``~/.local/share/videolib``, wherever the notebook runs.
     every_seconds
         Above 0.
     query_text
@@ -76,7 +77,7 @@ def check_parameters(
     return Parameters(
         video_path=video or str(SAMPLE_VIDEO_PATH),
         model=str(model) or ("ViT-B/32" if video else "demo"),
-        store_path=str(store_path) or ("videolib.duckdb" if video else "demo.duckdb"),
+        store_path=str(store_path) or str(store_file("videolib" if video else "demo")),
         every_seconds=_number("every_seconds", every_seconds, "a number above 0", lambda value: value > 0),
         query_text=text,
         query_image=_source("query_image", query_image),
@@ -92,7 +93,7 @@ def _source(name: str, value: object) -> str:
     text = str(value)
     if not text or is_address(text):
         return text
-    path = Path(text).expanduser()
+    path = local_path(text)
     if not path.is_file():
         raise ValueError(
             f"{name} must be an existing file or an http(s) address, got {hide_secrets(text)!r}: check the path"

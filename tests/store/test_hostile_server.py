@@ -214,6 +214,8 @@ def test_a_password_is_not_in_the_parameters_of_a_connection() -> None:
 def test_a_token_of_duckdb_is_not_shown(tmp_path: Path) -> None:
     store = FrameStore(f"duckdb:///{tmp_path}/store.duckdb?motherduck_token={PASSWORD}")
     assert PASSWORD not in repr(store) + store.url + repr(store.engine)
+    (tmp_path / "store.duckdb").touch()
     with pytest.raises(StoreError) as caught:
         store.list_videos()
+    assert "there is no store" not in str(caught.value)
     assert PASSWORD not in all_shown(caught.value)

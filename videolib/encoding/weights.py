@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from videolib.addresses import hide_secrets, printable
+from videolib.addresses import hide_secrets, local_path, printable
 from videolib.demo import DEMO_MODEL_PATH
 from videolib.downloads import download_file, file_sha256, read_head
 from videolib.errors import DownloadError, ModelError
@@ -34,8 +34,8 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
     model = os.fspath(model)
     if model == "demo":
         return DEMO_MODEL_PATH
-    if os.path.isfile(model):  # Path.is_file raises where the name is too long
-        return _checked(Path(model), None)
+    if os.path.isfile(path := local_path(model)):  # Path.is_file raises where the name is too long
+        return _checked(path, None)
     addresses = _official_addresses()
     if model not in addresses:
         raise ValueError(
@@ -44,7 +44,7 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
     url = addresses[model]
     sha256, name = url.split("/")[-2:]
     given = os.environ.get("VIDEOLIB_MODEL_DIR")
-    paths = [Path(directory).expanduser() / name for directory in (given, "~/.cache/clip") if directory]
+    paths = [local_path(directory) / name for directory in (given, "~/.cache/clip") if directory]
     for path in paths:
         if path.is_file():
             return _checked(path, sha256)

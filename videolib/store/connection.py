@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import pandas as pd
@@ -14,12 +14,12 @@ from sqlalchemy import URL, Connection, Engine, Executable, Select, Table, TextC
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
-from videolib.addresses import Secret, hide_password, is_address, printable
+from videolib.addresses import Secret, hide_password, is_address, printable, store_file
 from videolib.errors import StoreError, VideolibError
 from videolib.extras import missing_extra
 from videolib.store.schema import bring_forward
 
-DEFAULT_URL = "duckdb:///videolib.duckdb"
+OPTIONS = r"[^=&]+=[^&]+(&[^=&]+=[^&]+)*"
 
 C = TypeVar("C", bound="Connected")
 P = ParamSpec("P")
@@ -32,6 +32,8 @@ class Database(Protocol):
     HAS_VECTOR_INDEX: bool
 
     def open_engine(self, url: URL) -> Engine: ...
+    def hand_out(self, engine: Engine, *, retry_seconds: float) -> Engine: ...
+    def exists(self, url: URL) -> bool: ...
     def read(self, connection: Connection, statement: Executable) -> pd.DataFrame: ...
     def upsert(self, connection: Connection, into: Table, rows: pd.DataFrame) -> None: ...
     def best_first(self, name: str, *, index_k: int | None) -> TextClause: ...
@@ -102,22 +104,36 @@ class Connected:
         url = None if url is None else Secret(os.fspath(url))
         parsed = _parse_url(url, is_path=is_path)
         self._database = _find_database(parsed)
-        self.engine = self._database.open_engine(parsed)
-        self.url = self.engine.url.render_as_string()  # each kind leaves its secrets out
+        self._engine = self._database.open_engine(parsed)
+        self.url = self._engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds
         self._is_current = False
 
     def __repr__(self) -> str:
         return f"FrameStore({self.url!r})"
 
+    @cached_property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, for SQL of your own."""
+        return self._database.hand_out(self._engine, retry_seconds=self.retry_seconds)
+
+    def exists(self) -> bool:
+        """Tell whether there is a database: DuckDB's file is made by the first `write_video`."""
+        return self._database.exists(self._engine.url)
+
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        """Connect and begin; commit, or roll back on an error, and close."""
+    def _begin(self, *, creates: bool = False) -> Iterator[Connection]:
+        """Connect and begin; commit, or roll back on an error, and close. StoreError if there is no database."""
+        if not (creates or self.exists()):
+            raise StoreError(
+                f"there is no store at {self._engine.url.database}: check the path, or ingest a video first"
+            )
         with self._explained("be opened"):
-            opened = self.engine.connect()
+            opened = self._engine.connect()
         with self._explained("do this"), opened as connection, connection.begin():
             if not self._is_current:
-                bring_forward(connection, self._database.upsert)
+                with self._explained("bring older tables forward"):
+                    bring_forward(connection, self._database.upsert)
             yield connection
         self._is_current = True
 
@@ -146,7 +162,9 @@ class Connected:
 def _parse_url(text: Secret | None, *, is_path: bool) -> URL:
     """Tell the path of a DuckDB file from a URL, which may lack its scheme as SingleStore's client allows."""
     if text is None:
-        text = Secret(os.environ.get("SINGLESTOREDB_URL") or DEFAULT_URL)
+        if not (address := os.environ.get("SINGLESTOREDB_URL")):
+            return URL.create("duckdb", database=os.fspath(store_file("videolib")))
+        text = Secret(address)
         is_server = not is_address(text)
     else:
         # A password may hold a slash. A file of such a name can be given as a Path.
@@ -167,6 +185,12 @@ def _parse_url(text: Secret | None, *, is_path: bool) -> URL:
         raise ValueError(
             "url must be a database URL, such as duckdb:///videos.duckdb, with special characters in the "
             "password as %XX"
+        )
+    path, mark, options = text.partition("?")
+    if parsed.drivername.startswith("duckdb") and mark and not re.fullmatch(OPTIONS, options):
+        raise ValueError(  # SQLAlchemy passes over the rest, and another file would be opened
+            f"url must have name=value after its ?, got something else after {path!r}: write a ? of the path as "
+            "%3F, or give the path alone"
         )
     password = parsed.query.get(
         "password", parsed.password

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +34,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from videolib.addresses import Secret
 from videolib.store.schema import Vector, dot_product
@@ -43,6 +48,9 @@ HAS_VECTOR_INDEX = False
 MEMORY = (None, "", ":memory:")
 # What DuckDB says where another thread of this process writes the same rows, or opens, closes or compacts the file.
 OTHER_THREAD = ("Duplicate key", "Unique file handle conflict", "different configuration")
+LOCKED = "Could not set lock on file"
+# How DuckDB and the system say that nothing may be written, and that nothing of this name can be.
+NOT_WRITABLE = ("read-only mode", "Permission denied", "Operation not permitted", "Read-only file system")
 LOG_MEGABYTES = 32  # DuckDB reads the log anew at each opening
 
 
@@ -50,6 +58,9 @@ def open_engine(url: URL) -> Engine:
     """Make an engine whose connections are opened for each operation: an open one locks the file for others."""
     if url.host or url.username:
         raise ValueError("url must be duckdb:/// and a path for DuckDB, which has no host and no user")
+    if url.database not in MEMORY:
+        # another working folder later does not change it, and DuckDB takes no `md:name` for a server
+        url = url.set(database=os.path.abspath(os.path.expanduser(url.database)))
     engine = create_engine(
         url.set(query={}),
         poolclass=NullPool,
@@ -63,8 +74,115 @@ def open_engine(url: URL) -> Engine:
         arguments, options = engine.dialect.create_connect_args(url)
         kept = engine.dialect.connect(*arguments, **options)
         event.listen(engine, "do_connect", lambda *_: ConnectionWrapper(kept.duplicate()))
+    else:
+        event.listen(engine, "do_connect", _prepare_file)
     event.listen(engine, "connect", _store_uncompressed)
     return engine
+
+
+def exists(url: URL) -> bool:
+    """Tell whether there is a file."""
+    return url.database in MEMORY or os.path.exists(url.database)
+
+
+def _prepare_file(_dialect: Dialect, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+    """Make the folder of a new file; open one that may only be read for reading, with its log."""
+    path = options["database"]
+    folder = os.path.dirname(path)
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+    elif not (os.access(path, os.W_OK) and os.access(folder, os.W_OK)):  # the log is a new file beside it
+        options["read_only"] = True
+
+
+def hand_out(engine: Engine, *, retry_seconds: float) -> Engine:
+    """Make an engine for others, whose connections let go of the file after each statement in autocommit mode."""
+    attempts = Retrying(
+        retry=retry_if_exception(is_busy),
+        wait=wait_fixed(pause_seconds(1)),
+        stop=stop_after_delay(retry_seconds),
+        reraise=True,
+    )
+    shared = create_engine(
+        engine.url,
+        creator=lambda: SharedConnection(partial(attempts, engine.raw_connection)),
+        poolclass=NullPool,
+        pool_reset_on_return=None,
+    )
+    dialect: Any = shared.dialect
+    dialect.bind_vector = engine.dialect.bind_vector  # type: ignore[attr-defined]
+    dialect.get_isolation_level_values = lambda _connection: ["AUTOCOMMIT"]
+    dialect.set_isolation_level = lambda connection, _level: connection.begin_autocommit()
+    dialect.reset_isolation_level = lambda _connection: None  # it is closed at once
+    return shared
+
+
+class SharedConnection:
+    """A DBAPI connection that has the file open from the start, or in autocommit mode during each statement."""
+
+    def __init__(self, connect: Callable[[], PoolProxiedConnection]):
+        self._connect = connect
+        self._held: Any = connect()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._held, name)
+
+    def begin_autocommit(self) -> None:
+        self._held.close()
+        self._held = StatementConnection(self._connect)
+
+
+class StatementConnection:
+    """What is open during statements only; jupysql would use what DuckDB's own connection has more."""
+
+    notices = ()
+
+    def __init__(self, connect: Callable[[], PoolProxiedConnection]):
+        self.connect = connect
+
+    def cursor(self) -> StatementCursor:
+        return StatementCursor(self)
+
+    def begin(self) -> None:
+        """Each statement is a transaction."""
+
+    commit = rollback = close = begin
+
+
+class StatementCursor:
+    """A DBAPI cursor that opens the file for each statement, and keeps the rows."""
+
+    rowcount = -1
+
+    def __init__(self, connection: StatementConnection):
+        self.connection = connection
+        self.description: Any = None
+        self._rows: list[Any] = []
+
+    def execute(self, statement: str, parameters: Any = None, context: Any = None) -> None:
+        self._run("execute", statement, parameters)
+
+    def executemany(self, statement: str, parameters: Any = None, context: Any = None) -> None:
+        self._run("executemany", statement, parameters)
+
+    def _run(self, method: str, *arguments: Any) -> None:
+        with closing(self.connection.connect()) as opened:
+            cursor = opened.cursor()
+            getattr(cursor, method)(*arguments)
+            self.description = cursor.description
+            self._rows = list(cursor.fetchall())[::-1]
+
+    def fetchone(self) -> Any:
+        return self._rows.pop() if self._rows else None
+
+    def fetchmany(self, size: int = 1) -> list[Any]:
+        return [self._rows.pop() for _ in range(min(size, len(self._rows)))]
+
+    def fetchall(self) -> list[Any]:
+        return self.fetchmany(len(self._rows))
+
+    def close(self) -> None:
+        pass
 
 
 def _store_uncompressed(connection: Any, _record: Any) -> None:
@@ -136,20 +254,28 @@ def size_limit(connection: Connection) -> int | None:
 
 def is_locked(error: DBAPIError) -> bool:
     """Tell whether the connection failed because another process holds the file."""
-    return "Could not set lock on file" in str(error.orig)
+    return LOCKED in str(error.orig)
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Tell whether another process or another thread has the file, or what is to be written."""
+    return any(text in str(error) for text in (LOCKED, *OTHER_THREAD))
 
 
 def is_transient(error: DBAPIError) -> bool:
     """Tell whether the same may succeed a little later: a lock, or another thread that writes the same rows."""
     is_conflict = isinstance(error.orig, duckdb.TransactionException)
-    is_conflict |= any(text in str(error.orig) for text in OTHER_THREAD)
-    return error.connection_invalidated or is_locked(error) or is_conflict
+    return error.connection_invalidated or is_conflict or is_busy(error.orig)
 
 
 def remedy(error: Exception) -> str:
     """What to do about an error of DuckDB, or about what it gave."""
     if "No space left" in str(error) or "disk is full" in str(error).lower():
         return "make room on the disk; what was stored before is whole"
+    if any(text in str(error) for text in NOT_WRITABLE):
+        return (
+            "the file or its folder may only be read here: allow to write to both, or copy the file elsewhere"
+        )
     if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.SerializationException):
         return (
             "the file is damaged, or not to be read here: restore it from a copy, or ingest the videos anew"
@@ -173,6 +299,7 @@ def compact(url: URL) -> None:
     engine = create_engine(
         url, poolclass=NullPool, connect_args={"config": {"custom_user_agent": "videolib/compact"}}
     )
+    event.listen(engine, "do_connect", _prepare_file)
     event.listen(engine, "connect", _store_uncompressed)
     with engine.connect() as opened:
         connection: Any = opened.connection.driver_connection

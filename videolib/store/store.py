@@ -14,7 +14,8 @@ class FrameStore(Reading, Writing, VectorIndexing):
     SingleStore, with the same methods and the same results. What meets a lock, a dropped connection or a
     server that restarts is tried again; writing is atomic, and writing again changes nothing.
 
-    DuckDB's file is open during an operation only, so that several notebooks can share it. A connection to
+    DuckDB's file is made by the first `write_video`, with its folder, and open during an operation only, so that
+    several notebooks can share it. One that may only be read is searched all the same. A connection to
     SingleStore that leaves this machine is encrypted and its certificate verified; these options of the URL
     change that: ``ssl_ca=FILE`` (trust this CA instead of the public ones), ``ssl_verify_cert=false`` (do not
     verify), ``ssl_disabled=true`` (do not encrypt). ``vector_data_format=json`` sends embeddings as text.
@@ -23,22 +24,26 @@ class FrameStore(Reading, Writing, VectorIndexing):
     ----------
     url
         A SQLAlchemy URL such as ``duckdb:///videos.duckdb`` or
-        ``singlestoredb://user:password@host:3306/videos``, or the path of a DuckDB file. The default is the
-        environment variable ``SINGLESTOREDB_URL``, else the file ``videolib.duckdb`` in the current folder.
+        ``singlestoredb://user:password@host:3306/videos``, or the path of a DuckDB file; ``:memory:`` keeps
+        nothing. The default is the environment variable ``SINGLESTOREDB_URL``, else the file ``videolib.duckdb``
+        in the folder that ``VIDEOLIB_DATA_DIR`` names, else in ``~/.local/share/videolib``.
     retry_seconds
         How long to go on trying while another process holds the file, or the server is away or locked.
 
     Attributes
     ----------
     url
-        Without the password.
+        Without the password, and with the whole path.
     engine
-        The SQLAlchemy engine, for SQL of your own, in jupysql too: ``%sql engine``.
+        The SQLAlchemy engine, for SQL of your own. A connection has DuckDB's file open, and locked for others,
+        until it is closed; one in autocommit mode, ``isolation_level="AUTOCOMMIT"``, during each statement only, and
+        temporary tables and settings end with that. jupysql asks for this mode itself: ``%sql engine``.
 
     Raises
     ------
     ValueError
         If the URL is not one of a database that videolib knows.
     StoreError
-        From every method, if the database cannot be opened, is not safe to connect to, or stays away.
+        From every method, if the database cannot be opened, is not safe to connect to, or stays away; on
+        reading, if there is none; on writing, if it may only be read.
     """

@@ -48,7 +48,7 @@ class Writing(Connected):
             If the store holds another model's embeddings, or this video's frames chosen otherwise.
         """
         title, source, model = map(printable, (video.title, video.source, model))
-        with self._begin() as connection:
+        with self._begin(creates=True) as connection:
             stored = stored_model(connection)
             if stored not in (None, (model, dimension)):
                 raise StoreError(
@@ -163,6 +163,8 @@ class Writing(Connected):
         StoreError
             If the database is one of the free shared tier, whose limit of 1 GB the frames would exceed.
         """
+        if not self.exists():
+            return frame_count * frame_bytes
         with self._begin() as connection:
             stored = 0
             if stored_model(connection) is not None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from videolib.addresses import hide_secrets, is_address
+from videolib.addresses import hide_secrets, is_address, local_path
 from videolib.errors import VideoReadError
 from videolib.types import Frame, RGBArray, Sampling, Video
 from videolib.video.decoder import first_frame, to_rgb
@@ -46,7 +46,7 @@ def probe_video(path: str | os.PathLike[str]) -> Video:
     VideoReadError
         If the file is missing, empty, not a video, or without one frame that can be decoded.
     """
-    return describe(read_timeline(path), os.fspath(path))
+    return describe(read_timeline(path), os.fspath(local_path(path)))
 
 
 def read_timeline(path: str | os.PathLike[str]) -> Timeline:
@@ -208,7 +208,7 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"path must be a local file, got the URL {hide_secrets(os.fspath(path))!r}; download it first"
         )
-    file = Path(path)
+    file = local_path(path)
     if not file.exists():
         raise VideoReadError(f"{file} does not exist; check the path of the video file")
     if not file.is_file():
