@@ -125,7 +125,7 @@ def test_the_default_is_one_file_wherever_the_program_runs(tmp_path, monkeypatch
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     path = tmp_path / ".local" / "share" / "videolib" / "videolib.duckdb"
-    with pytest.raises(StoreError, match="there is no store at .*: check the path, or ingest"):
+    with pytest.raises(StoreError, match=r"there is no store at .*: check the path, or ingest"):
         FrameStore().list_videos()
     filled(None)
     assert path.exists()
