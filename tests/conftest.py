@@ -33,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data(tmp_path_factory):
+    """No test writes to the stores of who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDEOLIB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _usual_priority():
     """SVT-AV1 makes the thread that encodes with it a real-time one, for good, where it runs as root."""

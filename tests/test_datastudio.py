@@ -333,6 +333,7 @@ def kernel(bare, tmp_path, monkeypatch, singlestore_url) -> str:
     spec.mkdir(parents=True)
     environment = {
         "IPYTHONDIR": str(tmp_path / "ipython"),
+        "VIDEOLIB_DATA_DIR": str(tmp_path / "data"),
         "PYTHONPATH": "",
         "SINGLESTOREDB_URL": singlestore_url,
         "DATABASE_URL": singlestore_url,  # what %sql connects to by itself
@@ -361,7 +362,8 @@ def test_it_runs_without_videolib_as_in_data_studio(name, built, kernel, tmp_pat
         request_save_on_cell_execute=False,  # 10 MB each time
         kernel_name=kernel,
     )
-    assert os.listdir(folder) == ["out.ipynb"]  # no DuckDB file
+    assert os.listdir(folder) == ["out.ipynb"]
+    assert not (tmp_path / "data").exists()  # no DuckDB file
     (video,) = FrameStore(singlestore_url).list_videos().to_dict("records")
     assert video["complete"]
     assert video["every_seconds"] == 10.0  # papermill's, neither the job's nor the default

@@ -95,7 +95,8 @@ def test_every_cell_ends_in_a_value_and_defines_nothing(path):
 @cache
 def execute(path: Path) -> nbformat.NotebookNode:
     """A notebook, run alone in an empty folder, once for all tests of it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDEOLIB_DATA_DIR", folder)
         return papermill.execute_notebook(
             path, Path(folder) / path.name, cwd=folder, progress_bar=False, kernel_name="python3"
         )

@@ -1,22 +1,36 @@
 import pytest
 
-from videolib import check_parameters
+from videolib import FrameStore, check_parameters
 from videolib.demo import SAMPLE_VIDEO_PATH
 
 
-def test_nothing_given_is_the_sample_video_with_its_model_and_store():
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    """The folder of the stores that nobody named, which is not the working folder."""
+    monkeypatch.setenv("VIDEOLIB_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_nothing_given_is_the_sample_video_with_its_model_and_store(data):
     chosen = check_parameters()
     assert (chosen.video_path, chosen.model, chosen.store_path) == (
         str(SAMPLE_VIDEO_PATH),
         "demo",
-        "demo.duckdb",
+        str(data / "demo.duckdb"),
     )
 
 
+def test_the_store_of_ones_own_videos_is_that_of_the_library(monkeypatch):
+    monkeypatch.delenv("SINGLESTOREDB_URL", raising=False)
+    assert FrameStore(check_parameters(video_path=__file__).store_path).url == FrameStore().url
+    assert FrameStore(check_parameters().store_path).url != FrameStore().url
+
+
 @pytest.mark.parametrize("source", ["https://example.org/a.mp4", __file__])
-def test_a_video_of_ones_own_goes_with_the_real_model_and_another_store(source):
+def test_a_video_of_ones_own_goes_with_the_real_model_and_another_store(source, data):
     chosen = check_parameters(video_path=source)
-    assert (chosen.video_path, chosen.model, chosen.store_path) == (source, "ViT-B/32", "videolib.duckdb")
+    assert (chosen.video_path, chosen.model) == (source, "ViT-B/32")
+    assert chosen.store_path == str(data / "videolib.duckdb")
 
 
 def test_what_is_given_stands():

@@ -37,6 +37,7 @@ def tables(notebook: nbformat.NotebookNode) -> list[pd.DataFrame]:
 def main() -> None:
     """Run each notebook as a pipeline would, in a folder of its own."""
     OUTPUT.mkdir(exist_ok=True)
+    os.environ["VIDEOLIB_DATA_DIR"] = str(OUTPUT)  # the kernels' store, too, is of this run
     written = []
     for source in NOTEBOOKS:
         started = time.monotonic()
