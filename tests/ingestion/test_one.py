@@ -100,7 +100,7 @@ def test_a_wrong_interval_is_refused_before_anything_is_written(store, every_sec
     encoder = LightEncoder()
     with pytest.raises(ValueError, match="every_seconds must"):
         ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=every_seconds, progress=False)
-    assert store.list_videos().empty
+    assert not store.exists()
 
 
 def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
@@ -109,7 +109,7 @@ def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
     path.write_text("not a video")
     with pytest.raises(VideoReadError, match=r"notes.mp4"):
         ingest(path, encoder, store)
-    assert store.list_videos().empty
+    assert not store.exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*1 of 1 samples could not be read")
@@ -240,6 +240,26 @@ def test_preflight_tells_frames_and_bytes(encoder, undisturbed):
     real = sum(map(len, stored["frame_data"])) + 84 * 4 * 512
     assert 0.5 < told.store_bytes / real < 2
     assert re.fullmatch(r"2\.4 minutes of video: 84 frames, about .* seconds and \d+ MB .*", repr(told))
+    assert repr(told).endswith(f"as a new DuckDB file {round(told.file_bytes / 1e6)} MB")
+
+
+@pytest.mark.parametrize(
+    "log_megabytes", [32, 1]
+)  # with 1 it is rewritten as often as one of hours is with 32
+def test_preflight_tells_what_the_file_will_take(tmp_path, monkeypatch, log_megabytes):
+    monkeypatch.setattr("videolib.store.duckdb.LOG_MEGABYTES", log_megabytes)
+    told = preflight(SAMPLE_VIDEO_PATH, LightEncoder(), every_seconds=0.4)
+    ingest(
+        SAMPLE_VIDEO_PATH,
+        LightEncoder(),
+        FrameStore(tmp_path / "store.duckdb"),
+        every_seconds=0.4,
+        reuse_stills=False,
+        progress=False,
+    )
+    taken = (tmp_path / "store.duckdb").stat().st_size
+    assert told.store_bytes > 2e6
+    assert abs(told.file_bytes - taken) < 0.2 * taken
 
 
 def test_preflight_cannot_count_shots(encoder):

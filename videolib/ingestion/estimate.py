@@ -11,7 +11,7 @@ import pandas as pd
 
 from videolib.downloads import fetch_video
 from videolib.ingestion.pipeline import embed_samples
-from videolib.store import mean_bytes
+from videolib.store import file_bytes, mean_bytes
 from videolib.types import Sampling, Video
 from videolib.video import describe, plan_samples, read_timeline
 
@@ -23,17 +23,27 @@ PREFLIGHT_SAMPLES = 24
 
 @dataclass(frozen=True)
 class Preflight:
-    """What an ingest will take: frames, seconds on this machine, bytes in the store."""
+    """What an ingest will take: frames, seconds on this machine, bytes in the store.
+
+    Attributes
+    ----------
+    store_bytes
+        The pictures and embeddings themselves.
+    file_bytes
+        A new DuckDB file with them: beyond 32 MB about twice as much, half of it free for the next video.
+    """
 
     video: Video
     frame_count: int
     seconds: float
     store_bytes: int
+    file_bytes: int
 
     def __repr__(self) -> str:
         return (
             f"{_tell_seconds(self.video.duration_seconds)} of video: {self.frame_count:,} frames, about "
-            f"{_tell_seconds(self.seconds)} and {max(1, round(self.store_bytes / 1e6)):,} MB on this machine"
+            f"{_tell_seconds(self.seconds)} and {_tell_megabytes(self.store_bytes)} on this machine, as a new DuckDB "
+            f"file {_tell_megabytes(self.file_bytes)}"
         )
 
 
@@ -70,7 +80,12 @@ def preflight(
         rows = pd.concat(embed_samples(video.video_id, few, encoder, reuse_stills=False))
         seconds.append(time.perf_counter() - started)
     share = len(samples) / max(1, len(rows))
-    return Preflight(video, len(samples), planned + seconds[1] * share, len(samples) * mean_bytes(rows))
+    stored = len(samples) * mean_bytes(rows)
+    return Preflight(video, len(samples), planned + seconds[1] * share, stored, file_bytes(stored))
+
+
+def _tell_megabytes(count: int) -> str:
+    return f"{max(1, round(count / 1e6)):,} MB"
 
 
 def _tell_seconds(seconds: float) -> str:

@@ -1,3 +1,4 @@
 from .copying import copy_videos as copy_videos
+from .duckdb import file_bytes as file_bytes
 from .store import FrameStore as FrameStore
 from .writing import mean_bytes as mean_bytes

@@ -52,6 +52,7 @@ LOCKED = "Could not set lock on file"
 # How DuckDB and the system say that nothing may be written, and that nothing of this name can be.
 NOT_WRITABLE = ("read-only mode", "Permission denied", "Operation not permitted", "Read-only file system")
 LOG_MEGABYTES = 32  # DuckDB reads the log anew at each opening
+EMPTY_BYTES = 2_000_000  # of a file: blocks of 262,144 bytes that are begun
 
 
 def open_engine(url: URL) -> Engine:
@@ -245,6 +246,16 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
         )
     )
     raw.unregister("new_rows")  # type: ignore[union-attr]
+
+
+def file_bytes(stored_bytes: int) -> int:
+    """Estimate the bytes of a new file: each time that the log is full, all is written anew, and what was is free.
+
+    Measured on 143 to 10,800 frames, within 3 per cent. So it is up to 122,880 frames, which DuckDB keeps as one
+    group; the next video takes what is free, and `compact` gives it back.
+    """
+    log_bytes = LOG_MEGABYTES * 10**6
+    return stored_bytes + stored_bytes // log_bytes * log_bytes + EMPTY_BYTES
 
 
 def size_limit(connection: Connection) -> int | None:
