@@ -96,11 +96,11 @@ def test_another_interval_is_refused(undisturbed, encoder):
 
 
 @pytest.mark.parametrize("every_seconds", [0, -1, float("nan")])
-def test_a_wrong_interval_is_refused_before_anything_is_written(store, every_seconds):
+def test_a_wrong_interval_is_refused_before_anything_is_written(store, tmp_path, every_seconds):
     encoder = LightEncoder()
     with pytest.raises(ValueError, match="every_seconds must"):
         ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=every_seconds, progress=False)
-    assert not store.exists()
+    assert not (tmp_path / "store.duckdb").exists()
 
 
 def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
@@ -109,7 +109,7 @@ def test_what_is_no_video_is_an_error_and_leaves_nothing(store, tmp_path):
     path.write_text("not a video")
     with pytest.raises(VideoReadError, match=r"notes.mp4"):
         ingest(path, encoder, store)
-    assert not store.exists()
+    assert not (tmp_path / "store.duckdb").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*1 of 1 samples could not be read")

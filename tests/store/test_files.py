@@ -46,7 +46,7 @@ READING = {
 def test_a_mistyped_path_is_named_and_makes_no_file(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     store = FrameStore("folder/typo.duckdb")
-    assert not store.exists()
+    assert store.list_videos(missing_ok=True).empty
     with pytest.raises(StoreError) as caught:
         READING[name](store)
     path = tmp_path / "folder" / "typo.duckdb"
@@ -56,14 +56,12 @@ def test_a_mistyped_path_is_named_and_makes_no_file(tmp_path, monkeypatch, name)
 
 
 def test_the_first_video_makes_the_file_and_its_folder(tmp_path):
-    store = filled(tmp_path / "new" / "folder" / "store.duckdb")
-    assert store.exists()
+    filled(tmp_path / "new" / "folder" / "store.duckdb")
     assert len(FrameStore(tmp_path / "new" / "folder" / "store.duckdb").search(np.ones(4))) == 4
 
 
 def test_a_store_in_memory_is_always_there():
     store = FrameStore(":memory:")
-    assert store.exists()
     assert store.list_videos().empty
 
 

@@ -64,9 +64,8 @@ def ingest(
     """
     timeline = read_timeline(fetch_video(source, progress=progress))
     video = describe(timeline, hide_secrets(os.fspath(source)))
-    is_complete = False
-    if store.exists():
-        is_complete = store.list_videos().set_index("video_id")["complete"].get(video.video_id, False)
+    videos = store.list_videos(missing_ok=True).set_index("video_id")
+    is_complete = videos["complete"].get(video.video_id, False)
     samples = None
     if not is_complete:
         samples = plan_samples(timeline, every_seconds=every_seconds, sampling=sampling)

@@ -117,14 +117,13 @@ class Connected:
         """The SQLAlchemy engine, for SQL of your own."""
         return self._database.hand_out(self._engine, retry_seconds=self.retry_seconds)
 
-    def exists(self) -> bool:
-        """Tell whether there is a database: DuckDB's file is made by the first `write_video`."""
+    def _exists(self) -> bool:
         return self._database.exists(self._engine.url)
 
     @contextmanager
     def _begin(self, *, creates: bool = False) -> Iterator[Connection]:
         """Connect and begin; commit, or roll back on an error, and close. StoreError if there is no database."""
-        if not (creates or self.exists()):
+        if not (creates or self._exists()):
             raise StoreError(
                 f"there is no store at {self._engine.url.database}: check the path, or ingest a video first"
             )

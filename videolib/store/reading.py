@@ -248,8 +248,13 @@ class Reading(Connected):
             return np.array(rows.all(), dtype=np.int64)
 
     @retried
-    def list_videos(self) -> pd.DataFrame:
+    def list_videos(self, *, missing_ok: bool = False) -> pd.DataFrame:
         """List the videos by title.
+
+        Parameters
+        ----------
+        missing_ok
+            List none where there is no store yet, instead of saying so by a StoreError.
 
         Returns
         -------
@@ -262,9 +267,12 @@ class Reading(Connected):
             .outerjoin_from(VIDEOS, FRAMES, VIDEOS.c.video_id == FRAMES.c.video_id)
             .group_by(*VIDEOS.columns)
         )
+        nothing = pd.DataFrame(columns=statement.exported_columns.keys())
+        if missing_ok and not self._exists():
+            return nothing
         with self._begin() as connection:
             if not has_table(connection, VIDEOS):
-                return pd.DataFrame(columns=statement.exported_columns.keys())
+                return nothing
             videos = self._database.read(connection, statement)
         # Sorted here, because databases differ in the order of capital letters.
         return videos.sort_values(["title", "video_id"], ignore_index=True)

@@ -163,7 +163,7 @@ class Writing(Connected):
         StoreError
             If the database is one of the free shared tier, whose limit of 1 GB the frames would exceed.
         """
-        if not self.exists():
+        if not self._exists():
             return frame_count * frame_bytes
         with self._begin() as connection:
             stored = 0
