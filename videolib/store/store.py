@@ -24,9 +24,10 @@ class FrameStore(Reading, Writing, VectorIndexing):
     ----------
     url
         A SQLAlchemy URL such as ``duckdb:///videos.duckdb`` or
-        ``singlestoredb://user:password@host:3306/videos``, or the path of a DuckDB file; ``:memory:`` keeps
-        nothing. The default is the environment variable ``SINGLESTOREDB_URL``, else the file ``videolib.duckdb``
-        in the folder that ``VIDEOLIB_DATA_DIR`` names, else in ``~/.local/share/videolib``.
+        ``singlestoredb://user:password@host:3306/videos``, or the path of a DuckDB file, or ``:memory:`` for
+        one that ends with the store. The default is the environment variable ``SINGLESTOREDB_URL``, else the
+        file ``videolib.duckdb`` in the folder that ``VIDEOLIB_DATA_DIR`` names, else in
+        ``~/.local/share/videolib``.
     retry_seconds
         How long to go on trying while another process holds the file, or the server is away or locked.
 
