@@ -260,10 +260,9 @@ class Reading(Connected):
         with self._begin() as connection:
             pictures = self._select_pictures(connection, keys)
             ids = keys["video_id"].unique().tolist()
-            titles = connection.execute(
-                select(VIDEOS.c.video_id, VIDEOS.c.title).where(VIDEOS.c.video_id.in_(ids))
-            )
-            return pictures.assign(title=pictures["video_id"].map(dict(titles.tuples().all())))
+            of_ids = select(VIDEOS.c.video_id, VIDEOS.c.title).where(VIDEOS.c.video_id.in_(ids))
+            titles = {row.video_id: row.title for row in connection.execute(of_ids)}
+            return pictures.assign(title=pictures["video_id"].map(titles))
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
