@@ -72,7 +72,10 @@ def walk_store(store: FrameStore, text: str) -> None:
     assert set(matches["video_id"]) == {key}
     assert matches["frame_number"][0] == 2
     assert "<script>" not in shown(matches)
-    assert store.search(ROWS[1], 5, video_id=f"{key}%").empty
+    assert set(matches["title"]) == {text}
+    with pytest.raises(videolib.StoreError, match="video_id must be of a video in the store"):
+        store.search(ROWS[1], 5, video_id=f"{key}%")
+    assert set(store.search(ROWS[1], 5, video_id=[key, "other"])["video_id"]) == {key, "other"}
     assert len(store.read_frames(key)) == len(next(store.read_batches(key))) == 3
     assert store.read_frame_numbers(key).tolist() == [1, 2, 3]
     assert store.similarities(ROWS[1], key)["similarity"].idxmax() == 1

@@ -11,6 +11,8 @@ import papermill
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+from tests.media import write_video
+from videolib import FrameStore
 from videolib.demo import sample_scenes
 
 pytestmark = pytest.mark.slow
@@ -157,3 +159,22 @@ def test_parameters_change_the_run(tmp_path):
     )
     assert caption_at(first_match(notebook)) == "a yellow star at night"
     assert (tmp_path / "mine.duckdb").exists()
+
+
+def test_another_interval_on_the_same_store_is_stored_beside_the_first(tmp_path):
+    path = next(path for path in NOTEBOOKS if path.stem == "02_text_query")
+    video_path = write_video(tmp_path / "video.mp4", count=100)
+    for every_seconds in (1.0, 0.5, 1.0):
+        notebook = papermill.execute_notebook(
+            path,
+            tmp_path / "out.ipynb",
+            parameters={"every_seconds": every_seconds, "video_path": str(video_path), "model": "demo"},
+            cwd=tmp_path,
+            progress_bar=False,
+            kernel_name="python3",
+        )
+        assert "True" in notebook.cells[-1].outputs[0]["data"]["text/plain"]
+    videos = FrameStore(tmp_path / "videolib.duckdb").list_videos()
+    assert videos["every_seconds"].tolist() == [1, 0.5]
+    assert videos["frame_count"].tolist() == [4, 7]
+    assert videos["latest"].tolist() == [True, False]

@@ -90,9 +90,127 @@ def test_a_url_is_downloaded_and_its_secrets_are_not_stored(store, tmp_path, mon
     assert "secret-word" not in repr(video) + store.list_videos().to_string()
 
 
-def test_another_interval_is_refused(undisturbed, encoder):
-    with pytest.raises(StoreError, match=r"every_seconds must be 1.7.*got 2"):
-        ingest(SAMPLE_VIDEO_PATH, encoder, undisturbed, every_seconds=2, progress=False)
+def test_another_interval_is_stored_beside_the_first_and_each_is_there_again(store):
+    def run(every_seconds: float, encoder: LightEncoder) -> str:
+        video = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=every_seconds, progress=False)
+        return video.video_id
+
+    first, other = run(30, LightEncoder()), run(20, LightEncoder())
+    assert (first, other) == (probe_video(SAMPLE_VIDEO_PATH).video_id, f"{first}@20s")
+    videos = store.list_videos().set_index("video_id")
+    assert videos["frame_count"].to_dict() == {first: 5, other: 8}
+    assert videos["complete"].all()
+    assert videos["latest"].to_dict() == {first: False, other: True}
+    counting = LightEncoder()
+    assert run(30, counting) == first
+    assert counting.count == 0
+    assert store.list_videos().set_index("video_id")["latest"].to_dict() == {first: True, other: False}
+
+
+def test_an_interrupted_sampling_is_resumed_beside_a_complete_one(store):
+    class Failing(LightEncoder):
+        def encode_images(self, images):
+            if self.count >= 40:
+                raise RuntimeError("out of memory")
+            return super().encode_images(images)
+
+    first = ingest(SAMPLE_VIDEO_PATH, LightEncoder(), store, every_seconds=30, progress=False)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        ingest(SAMPLE_VIDEO_PATH, Failing(), store, every_seconds=EVERY_SECONDS, progress=False)
+    videos = store.list_videos().set_index("video_id")
+    assert videos["complete"].tolist() == [True, False]
+    with pytest.warns(UserWarning, match=rf"{first.video_id}@1.7s, \d+ frames so far\); run ingest again"):
+        store.search(np.ones(48))
+    store.search(np.ones(48), video_id=first.video_id)
+    second = ingest(SAMPLE_VIDEO_PATH, LightEncoder(), store, every_seconds=EVERY_SECONDS, progress=False)
+    assert store.read_frame_numbers(second.video_id).tolist() == list(range(1, 85))
+    assert store.list_videos()["complete"].all()
+
+
+def test_a_relative_path_and_a_home_are_stored_as_absolute_paths(store, tmp_path, monkeypatch):
+    path = slides(tmp_path / "slides.mp4")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source in ("slides.mp4", Path("slides.mp4"), "~/slides.mp4", "./x/../slides.mp4"):
+        video = ingest(source, LightEncoder(), store, progress=False)
+        assert video.source == str(path)
+        assert store.list_videos()["source"].tolist() == [str(path)]
+
+
+class TestASourceThatChanged:
+    @pytest.fixture
+    def path(self, store, tmp_path) -> Path:
+        """A file that is stored at two samplings, and holds another video since."""
+        path = slides(tmp_path / "slides.mp4")
+        for every_seconds in (2, 1):
+            ingest(path, LightEncoder(), store, every_seconds=every_seconds, progress=False)
+        path.write_bytes(SAMPLE_VIDEO_PATH.read_bytes())
+        return path
+
+    def test_it_is_noticed_before_anything_is_written(self, store, path):
+        before = store.list_videos()
+        (old,) = before["content_id"].unique()
+        with pytest.raises(
+            StoreError,
+            match=rf"other content in '{path}', stored as 'slides' \({old}\): call ingest with replace=True .* or "
+            "ingest a copy of another name to keep both",
+        ):
+            ingest(path, LightEncoder(), store, every_seconds=30, progress=False)
+        pd.testing.assert_frame_equal(store.list_videos(), before)
+        copy = path.with_name("copy.mp4")
+        copy.write_bytes(path.read_bytes())
+        ingest(copy, LightEncoder(), store, every_seconds=30, progress=False)
+        assert len(store.list_videos()) == 3
+
+    def test_the_new_takes_the_place_of_the_old(self, store, path):
+        other = ingest(slides(path.with_name("other.mp4"), (1, 1)), LightEncoder(), store, progress=False)
+        video = ingest(path, LightEncoder(), store, every_seconds=30, replace=True, progress=False)
+        videos = store.list_videos().set_index("video_id")
+        assert videos["frame_count"].to_dict() == {video.video_id: 5, other.video_id: 2}
+        again = ingest(path, LightEncoder(), store, every_seconds=30, progress=False)
+        assert again == video
+
+    def test_a_replacement_that_is_interrupted_loses_nothing(self, store, path, tmp_path):
+        class Failing(LightEncoder):
+            def encode_images(self, images):
+                raise RuntimeError("out of memory")
+
+        before = store.list_videos()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            ingest(path, Failing(), store, every_seconds=30, replace=True, progress=False)
+        videos = store.list_videos()
+        kept = videos[videos["video_id"].isin(before["video_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, before)
+        assert len(videos) == len(before) + 1
+        video = ingest(path, LightEncoder(), store, every_seconds=30, replace=True, progress=False)
+        assert store.list_videos()["video_id"].tolist() == [video.video_id]
+        assert store.list_videos()["complete"].tolist() == [True]
+
+    def test_it_is_replaced_too_where_the_new_is_complete_already(self, store, path):
+        elsewhere = path.with_name("elsewhere.mp4")
+        elsewhere.write_bytes(path.read_bytes())
+        video = ingest(elsewhere, LightEncoder(), store, every_seconds=30, progress=False)
+        assert len(store.list_videos()) == 3
+        ingest(path, LightEncoder(), store, every_seconds=30, replace=True, progress=False)
+        assert store.list_videos()[["video_id", "source"]].values.tolist() == [[video.video_id, str(path)]]
+
+
+def test_an_address_that_changed_is_noticed_and_one_that_is_not_stored_whole_is_not_mistaken(
+    store, tmp_path, monkeypatch
+):
+    contents = [SAMPLE_VIDEO_PATH.read_bytes(), slides(tmp_path / "slides.mp4").read_bytes()]
+    other = FrameStore(tmp_path / "other.duckdb")
+    with file_server() as server:
+        url = server.add("/watch", *map(Reply, contents))
+        for number in (1, 2):
+            monkeypatch.setenv("VIDEOLIB_CACHE_DIR", str(tmp_path / "cache"))
+            ingest(f"{url}?v={number}", LightEncoder(), store, every_seconds=30, progress=False)
+        assert store.list_videos()["source"].tolist() == [url, url]
+        url = server.add("/film.mp4", *map(Reply, contents))
+        ingest(url, LightEncoder(), other, every_seconds=30, progress=False)
+        monkeypatch.setenv("VIDEOLIB_CACHE_DIR", str(tmp_path / "another cache"))
+        with pytest.raises(StoreError, match=f"other content in '{url}', stored as 'film"):
+            ingest(url, LightEncoder(), other, every_seconds=30, progress=False)
 
 
 @pytest.mark.parametrize("every_seconds", [0, -1, float("nan")])
@@ -213,8 +331,13 @@ def test_other_samplings_are_stored_and_never_mixed(sampling, store, tmp_path):
     assert stored["timestamp_seconds"].tolist() == [frame.timestamp_seconds for frame in expected]
     assert len(expected) > 2
     assert store.list_videos()["sampling"].tolist() == [sampling]
-    with pytest.raises(StoreError, match=f"sampling must be {sampling}, .*got interval"):
-        ingest(path, encoder, store, every_seconds=2, progress=False)
+    other = ingest(path, encoder, store, every_seconds=2, progress=False)
+    assert other.video_id == f"{video.video_id}@2s"
+    assert store.read_frames(other.video_id)["timestamp_seconds"].tolist() == [0, 2, 4, 6, 8]
+    assert (
+        store.read_frames(video.video_id)["timestamp_seconds"].tolist()
+        == stored["timestamp_seconds"].tolist()
+    )
 
 
 def test_an_encoder_that_fails_is_an_error_and_the_rest_can_follow(store, tmp_path):

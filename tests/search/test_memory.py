@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import make_frames, make_video
 from videolib import FrameIndex, FrameStore, StoreError, normalize
 
+pytestmark = pytest.mark.filterwarnings("ignore:what is not complete")
 DIMENSION = 32
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 QUERY = normalize(np.random.default_rng(5).normal(size=DIMENSION))

@@ -25,6 +25,7 @@ from tests.singlestore_standin.syntax import (
     check_index_options,
     convert,
     dimension_of,
+    parse_column,
     parse_query,
     parse_rows,
     parse_table,
@@ -292,6 +293,16 @@ class Session:
             raise SqlError(1051, f"unknown table '{table}'")
         database, name = self.locate(table)
         self.cursor.execute(f'DROP TABLE "{database}"."{name}"')
+        return 0
+
+    @statement(rf"ALTER TABLE (?P<table>{TABLE}) ADD (?:COLUMN )?(?P<column>(?!VECTOR ).+)", "definition")
+    def add_column(self, table: str, column: str) -> int:
+        name, duckdb_type, declared = parse_column(column)
+        if name in self.columns(table):
+            raise SqlError(1060, f"duplicate column name '{name}'")
+        database, table_name = self.locate(table)
+        self.cursor.execute(f'ALTER TABLE "{database}"."{table_name}" ADD COLUMN "{name}" {duckdb_type}')
+        self.definition(table).types[name] = declared
         return 0
 
     # -- indexes

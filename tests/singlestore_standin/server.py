@@ -287,6 +287,8 @@ def column_definition(name: str, duckdb_type: str, extended: bool) -> bytes:
         wire_type, character_set = ColumnType.DOUBLE, BINARY
     elif duckdb_type.endswith("INT") or duckdb_type in ("INTEGER", "UINTEGER", "BOOLEAN"):
         wire_type, character_set = ColumnType.LONGLONG, BINARY
+    elif duckdb_type == "TIMESTAMP":
+        wire_type, character_set = ColumnType.DATETIME, BINARY
     else:
         wire_type, character_set = ColumnType.VAR_STRING, UTF8
     fields = uint_2(character_set) + uint_4(4 * dimension or 256) + uint_1(wire_type) + bytes(5)

@@ -44,6 +44,7 @@ COLUMN_TYPES = {  # DuckDB's by SingleStore's
     **dict.fromkeys(("int", "integer"), "INTEGER"),
     **dict.fromkeys(("bigint",), "BIGINT"),
     **dict.fromkeys(("double", "float"), "DOUBLE"),
+    "datetime": "TIMESTAMP",
     **dict.fromkeys(("varchar", "text", "mediumtext", "longtext"), "VARCHAR"),
     **dict.fromkeys(("blob", "mediumblob", "longblob"), "BLOB"),
 }
@@ -217,6 +218,15 @@ def parse_table(text: str) -> TableDefinition:
         columns = ", ".join(f'"{name}"' for name in primary_key)
         table.columns.append(f"PRIMARY KEY ({columns})")
     return table
+
+
+def parse_column(text: str) -> tuple[str, str, str]:
+    """Read the column of ALTER TABLE ADD COLUMN, which may be null: its name, DuckDB's type, and the declared one."""
+    table = parse_table(text)
+    if not table.types or " NULL" in text.upper():
+        raise unknown(text)
+    ((name, declared),) = table.types.items()
+    return name, table.columns[0].split(" ")[1], declared
 
 
 def _add_column(table: TableDefinition, match: re.Match[str]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import make_frames, make_video, run_killed
 from videolib import FrameStore, StoreError, copy_videos
 
+pytestmark = pytest.mark.filterwarnings("ignore:what is not complete")
 MODEL = {"model": "tiny", "dimension": 32, "every_seconds": 0.1}
 
 
@@ -51,6 +52,33 @@ def test_what_is_there_already_is_not_copied_again(filled, singlestore_url, stan
     copy_videos(filled, there)
     assert not [text for text in standin.statements() if text.startswith("INSERT")]
     assert_same(filled, there)
+
+
+@pytest.mark.parametrize("is_first_latest", [True, False])
+def test_all_samplings_are_copied_and_the_latest_stays_the_latest(filled, tmp_path, is_first_latest):
+    finer = filled.write_video(make_video("v1"), **MODEL | {"every_seconds": 0.05})
+    filled.write_frames(make_frames(finer, np.random.default_rng(1).normal(size=(9, 32))))
+    if is_first_latest:
+        filled.write_video(make_video("v1"), **MODEL)
+    copy = FrameStore(tmp_path / "copy.duckdb")
+    for _ in range(2):
+        copy_videos(filled, copy, progress=False)
+        assert_same(filled, copy)
+    videos = copy.list_videos().set_index("video_id")
+    assert videos["latest"].to_dict() == {"v1": is_first_latest, finer: not is_first_latest, "v2": True}
+
+
+def test_a_sampling_takes_another_id_where_its_own_stands_for_another(filled, tmp_path):
+    there = FrameStore(tmp_path / "there.duckdb")
+    finer = MODEL | {"every_seconds": 0.05}
+    there.write_video(make_video("v1"), **finer)
+    filled.write_video(make_video("v1"), **finer)
+    copy_videos(filled, there, progress=False)
+    videos = there.list_videos().set_index("video_id")
+    assert videos["every_seconds"].to_dict() == {"v1": 0.05, "v1@0.1s": 0.1, "v2": 0.1}
+    assert videos["frame_count"].to_dict() == {"v1": 0, "v1@0.1s": 250, "v2": 130}
+    mine, theirs = filled.read_frames("v1"), there.read_frames("v1@0.1s")
+    assert mine["frame_data"].tolist() == theirs["frame_data"].tolist()
 
 
 def test_the_bar_counts_the_frames_of_all_videos(filled, tmp_path, capfd):

@@ -42,7 +42,7 @@ class TestStatements:
             "source VARCHAR(4096) NOT NULL, duration_seconds DOUBLE NOT NULL, width INTEGER NOT NULL, height "
             "INTEGER NOT NULL, frames_per_second DOUBLE NOT NULL, model VARCHAR(255) NOT NULL, dimension INTEGER "
             "NOT NULL, every_seconds DOUBLE NOT NULL, sampling VARCHAR(16) NOT NULL, complete BOOL "
-            "NOT NULL, PRIMARY KEY (video_id) )",
+            "NOT NULL, content_id VARCHAR(64), written_at DATETIME(6), PRIMARY KEY (video_id) )",
             "CREATE TABLE IF NOT EXISTS frames ( video_id VARCHAR(64) NOT NULL, frame_number INTEGER NOT NULL, "
             f"timestamp_seconds DOUBLE NOT NULL, embedding_data VECTOR({DIMENSION}) NOT NULL, frame_data LONGBLOB "
             "NOT NULL, PRIMARY KEY (video_id, frame_number) )",
@@ -69,6 +69,7 @@ class TestStatements:
         ],
     )
     def test_search(self, standin, store, exact, order):
+        store.mark_complete("v1")
         standin.clear()
         found = store.search(QUERY, 3, exact=exact)
         keys, pictures = sent(standin, "FROM frames")
@@ -80,6 +81,17 @@ class TestStatements:
             "SELECT frames.video_id, frames.frame_number, frames.frame_data FROM frames WHERE frames.video_id = "
             f"'v1' AND frames.frame_number IN ({', '.join(map(str, found['frame_number']))})"
         )
+
+    def test_search_leaves_out_samplings_that_are_not_the_latest(self, standin, store):
+        store.write_video(make_video("v1"), **MODEL | {"every_seconds": 0.5})
+        standin.clear()
+        with pytest.warns(UserWarning, match="0 frames so far"):
+            store.search(QUERY, 3)
+        assert sent(standin, "SELECT.*FROM frames.*LIMIT 3") == [
+            "SELECT frames.video_id, frames.frame_number, frames.timestamp_seconds, frames.embedding_data <*> "
+            f"X'{QUERY.tobytes().hex()[:30]}…' AS similarity FROM frames WHERE (frames.video_id NOT IN ('v1')) "
+            "ORDER BY similarity USE INDEX () DESC, frames.video_id, frames.frame_number LIMIT 3"
+        ]
 
     @pytest.mark.parametrize(
         ("kind", "options", "text"),

@@ -1,7 +1,9 @@
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import duckdb
@@ -14,6 +16,7 @@ from tests.conftest import make_frames, make_video
 from videolib import FrameStore, StoreError, match_frames, normalize
 from videolib.store import reading
 
+pytestmark = pytest.mark.filterwarnings("ignore:what is not complete")
 DIMENSION = 32
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 
@@ -197,11 +200,156 @@ def test_another_model_is_refused(store):
         store.write_video(make_video("v2"), **MODEL | {"model": "big"})
 
 
-def test_another_interval_for_the_same_video_is_refused(store):
-    store.write_video(make_video("v1"), **MODEL)
-    store.write_video(make_video("v2"), **MODEL | {"every_seconds": 0.5})
-    with pytest.raises(StoreError, match=r"every_seconds must be 1.0, .*got 0.5.*delete_video\('v1'\)"):
-        store.write_video(make_video("v1"), **MODEL | {"every_seconds": 0.5})
+def write_at(store: FrameStore, count: int, video_id: str = "v1", **how) -> str:
+    """Write a video at one sampling, complete, with this many frames."""
+    written = store.write_video(make_video(video_id), **MODEL | how)
+    store.write_frames(make_frames(written, random_rows(count)))
+    store.mark_complete(written)
+    return written
+
+
+def test_samplings_of_a_video_are_stored_side_by_side_under_ids_that_tell_them(store):
+    ids = [
+        write_at(store, 3),
+        write_at(store, 6, every_seconds=0.5),
+        write_at(store, 2, sampling="keyframes"),
+        write_at(store, 1, sampling="shots", every_seconds=1 / 3),
+    ]
+    assert ids == ["v1", "v1@0.5s", "v1@keyframes-1s", "v1@shots-0.3333333333333333s"]
+    videos = store.list_videos().set_index("video_id")
+    assert videos["frame_count"].to_dict() == dict(zip(ids, (3, 6, 2, 1), strict=True))
+    assert videos["content_id"].unique().tolist() == ["v1"]
+    assert [len(store.read_frames(each)) for each in ids] == [3, 6, 2, 1]
+
+
+def test_a_sampling_that_is_there_is_the_same_row_again(store):
+    for _ in range(2):
+        assert (write_at(store, 3), write_at(store, 6, every_seconds=0.5)) == ("v1", "v1@0.5s")
+    assert store.list_videos()["frame_count"].tolist() == [3, 6]
+    assert store.write_video(make_video("v1@0.5s"), **MODEL | {"every_seconds": 0.5}) == "v1@0.5s"
+    assert store.write_video(make_video("v1@0.5s"), **MODEL) == "v1"  # of the same content
+
+
+def test_an_id_that_another_video_has_is_never_mixed_with_it(store):
+    write_at(store, 3, "v1@0.5s")
+    write_at(store, 3, "v1")
+    with pytest.raises(StoreError, match=r"got 'v1@0.5s', which another video has: delete_video it first"):
+        write_at(store, 6, "v1", every_seconds=0.5)
+
+
+def latest(store: FrameStore) -> set[str]:
+    videos = store.list_videos()
+    return set(videos["video_id"][videos["latest"]])
+
+
+def test_a_search_of_all_videos_takes_the_latest_of_each(store):
+    first, other = write_at(store, 3), write_at(store, 6, "v2")
+    finer = write_at(store, 6, every_seconds=0.5)
+    query = random_rows(1)[0]
+
+    def searched() -> list[set[str]]:
+        return [
+            set(each["video_id"]) for each in (store.search(query, 99), store.load_index().search(query, 99))
+        ]
+
+    assert searched() == [{other, finer}] * 2
+    assert latest(store) == {other, finer}
+    assert store.write_video(make_video("v1"), **MODEL) == first  # it is asked for again
+    assert searched() == [{other, first}] * 2
+    assert latest(store) == {other, first}
+    assert set(store.search(query, 99, video_id=finer)["video_id"]) == {finer}
+    assert len(store.load_index([first, finer])) == 9
+    store.delete_video(first)
+    assert searched() == [{other, finer}] * 2
+    assert len(store.read_frames(finer)) == 6
+
+
+def test_a_search_takes_several_videos(store):
+    for video_id in ("v1", "v2", "v3"):
+        write_at(store, 4, video_id)
+    query = random_rows(1)[0]
+    for ids in (["v1", "v3"], ("v3", "v1", "v3"), store.list_videos()["video_id"].iloc[[0, 2]]):
+        found = store.search(query, 99, video_id=ids)
+        assert sorted(found["video_id"]) == ["v1"] * 4 + ["v3"] * 4
+        loaded = store.load_index(ids).search(query, 99)
+        pd.testing.assert_frame_equal(loaded, found, rtol=1e-5)
+    assert store.search(query, 99, video_id=["v2"]).equals(store.search(query, 99, video_id="v2"))
+
+
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_an_unknown_video_among_several_is_named(store, is_filled):
+    if is_filled:
+        write_at(store, 2, "v1")
+    for ids in ("v9", ["v1", "v9"]):
+        name = "v9" if is_filled or isinstance(ids, str) else "v1"
+        with pytest.raises(
+            StoreError, match=rf"video_id must be of a video in the store, got '{name}': see list"
+        ):
+            store.search(np.ones(DIMENSION), video_id=ids)
+        with pytest.raises(StoreError, match=rf"frames of video_id '{name}', and has none: see list_videos"):
+            store.load_index(ids)
+
+
+@pytest.mark.parametrize("video_id", [[], (), 5, ["v1", 5], np.array([])])
+def test_what_is_no_id_is_refused(store, video_id):
+    write_at(store, 2, "v1")
+    for search in (
+        lambda: store.search(np.ones(DIMENSION), video_id=video_id),
+        lambda: store.load_index(video_id),
+    ):
+        with pytest.raises(ValueError, match="video_id must be an id or a list of ids, got "):
+            search()
+
+
+def test_matches_carry_the_title_and_the_source_on_request(store):
+    write_at(store, 3, "v1")
+    write_at(store, 3, "v2")
+    query = random_rows(1)[0]
+    for matches in (store.search(query, 6), store.load_index().search(query, 6)):
+        assert matches.columns[:3].tolist() == ["rank", "video_id", "title"]
+        assert matches["title"].tolist() == [f"title of {each}" for each in matches["video_id"]]
+        with_source = matches.merge(store.list_videos()[["video_id", "source"]])
+        assert with_source["source"].tolist() == [f"{each}.mp4" for each in matches["video_id"]]
+    frames = store.read_frames("v1")
+    assert match_frames(query, frames, 2)["title"].tolist() == ["", ""]
+    assert match_frames(query, frames.assign(title="mine"), 2)["title"].tolist() == ["mine", "mine"]
+
+
+def test_a_search_tells_of_videos_that_are_not_complete(store):
+    write_at(store, 3, "v0")
+    for video_id in ("v1", "v2"):
+        store.write_video(make_video(video_id), **MODEL)
+    store.write_frames(make_frames("v1", random_rows(2)))
+    query = random_rows(1)[0]
+    one = re.escape("searched as it is: 'title of v1' (v1, 2 frames so far); run ingest again")
+    two = r"'title of v1' \(v1, 2 frames so far\), 'title of v2' \(v2, 0 frames so far\); run"
+    ways = [
+        (one, lambda: store.search(query, video_id="v1")),
+        (one, lambda: store.search(query, video_id=["v0", "v1"], exact=False)),
+        (one, lambda: store.similarities(query, "v1")),
+        (one, lambda: store.load_index("v1")),
+        (two, lambda: store.search(query)),
+        (two, lambda: store.load_index()),
+    ]
+    for message, search in ways:
+        with pytest.warns(UserWarning, match=message) as caught:
+            search()
+        assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.search(query, video_id="v0")
+        store.similarities(query, "v0")
+        store.load_index("v0")
+        for video_id in ("v1", "v2"):
+            store.mark_complete(video_id)
+        store.search(query)
+
+
+def test_many_videos_that_are_not_complete_are_not_all_named(store):
+    for number in range(6):
+        store.write_video(make_video(f"v{number}"), **MODEL)
+    with pytest.warns(UserWarning, match=r"\(v2, 0 frames so far\) and 3 more; run ingest again$"):
+        store.search(random_rows(1)[0])
 
 
 @pytest.mark.parametrize(
@@ -233,6 +381,13 @@ def test_videos_are_listed_with_their_frames(store):
     assert videos["frame_count"].to_dict() == {"v1": 0, "v2": 4}
     assert videos["last_frame_number"].to_dict() == {"v1": 0, "v2": 4}
     assert videos["complete"].to_dict() == {"v1": False, "v2": True}
+
+
+def test_a_moved_file_gets_its_new_source_at_all_samplings(store):
+    write_at(store, 2)
+    write_at(store, 2, every_seconds=0.5)
+    store.write_video(make_video("v1", source="elsewhere.mp4", title="new"), **MODEL)
+    assert store.list_videos()[["source", "title"]].values.tolist() == [["elsewhere.mp4", "new"]] * 2
 
 
 def test_a_moved_file_gets_its_new_source(store):

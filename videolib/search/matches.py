@@ -7,8 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from videolib.search.similarities import similarity, top_k
+from videolib.tables import FrameTable
 
-MATCH_COLUMNS = ["rank", "video_id", "frame_number", "timestamp_seconds", "similarity", "frame_data"]
+MATCH_COLUMNS = [
+    *("rank", "video_id", "title", "frame_number", "timestamp_seconds", "similarity", "frame_data"),
+]
+KEY_COLUMNS = ["video_id", "frame_number", "timestamp_seconds"]
 
 
 def make_matches(keys: pd.DataFrame, similarities: npt.ArrayLike, pictures: pd.DataFrame) -> pd.DataFrame:
@@ -21,14 +25,16 @@ def make_matches(keys: pd.DataFrame, similarities: npt.ArrayLike, pictures: pd.D
     similarities
         (n,) of them.
     pictures
-        video_id, frame_number and frame_data of these frames in any order; missing where a frame is not there.
+        video_id, frame_number and frame_data of these frames in any order, and the title of their video; missing
+        where a frame is not there.
     """
-    rows = keys[MATCH_COLUMNS[1:4]].assign(similarity=np.asarray(similarities))
+    rows = keys[KEY_COLUMNS].assign(similarity=np.asarray(similarities))
     matches = rows.merge(pictures, how="left", on=["video_id", "frame_number"])
+    matches["title"] = matches["title"].fillna("") if "title" in matches else ""
     matches["rank"] = np.arange(1, len(matches) + 1)
     # Without rows a database tells no types.
-    return matches[MATCH_COLUMNS].astype(
-        {"frame_number": "int64", "timestamp_seconds": float, "similarity": float}
+    return FrameTable(matches[MATCH_COLUMNS]).astype(
+        {"title": object, "frame_number": "int64", "timestamp_seconds": float, "similarity": float}
     )
 
 
@@ -41,15 +47,17 @@ def match_frames(query: npt.ArrayLike, frames: pd.DataFrame, k: int = 5) -> pd.D
         (d,) embedding.
     frames
         Columns video_id, frame_number, timestamp_seconds, embedding_data, frame_data, in the order of
-        video_id and frame_number, as `FrameStore.read_frames` gives them.
+        video_id and frame_number, as `FrameStore.read_frames` gives them; the title, too, where there is one.
     k
         How many matches at most.
 
     Returns
     -------
-    Columns rank, video_id, frame_number, timestamp_seconds, similarity, frame_data; best first.
+    Columns rank, video_id, title, frame_number, timestamp_seconds, similarity, frame_data; best first. The title
+    is empty where the frames have none.
     """
     similarities = similarity(query, list(frames["embedding_data"]))
     best = top_k(similarities, k)
     found = frames.iloc[best]
-    return make_matches(found, similarities[best], found[["video_id", "frame_number", "frame_data"]])
+    pictures = found[found.columns.intersection(["video_id", "title", "frame_number", "frame_data"])]
+    return make_matches(found, similarities[best], pictures)

@@ -25,7 +25,7 @@ class FrameIndex:
     embeddings
         (n, d) float32 or float16.
     read_pictures
-        Reads columns video_id, frame_number and frame_data of some of the frames.
+        Reads columns video_id, frame_number and frame_data of some of the frames, and the title of their video.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FrameIndex:
 
         Returns
         -------
-        Columns rank, video_id, frame_number, timestamp_seconds, similarity, frame_data; best first, ties in
+        Columns rank, video_id, title, frame_number, timestamp_seconds, similarity, frame_data; best first, ties in
         the order of video_id and frame_number; frame_data is missing where a frame was deleted meanwhile.
 
         Raises

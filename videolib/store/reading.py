@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,31 +11,42 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
 
 from videolib.errors import StoreError
-from videolib.search import MATCH_COLUMNS, FrameIndex, check_k, make_matches
+from videolib.search import FrameIndex, check_k, make_matches
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
+from videolib.store.videos import (
+    as_video_ids,
+    choose_videos,
+    describe_model,
+    describe_unfinished,
+    latest_ids,
+    require_videos,
+    warn_of_unfinished,
+)
+from videolib.tables import FrameTable
 from videolib.types import FloatArray
 
 BATCH_SIZE, INDEX_BATCH_SIZE = 1000, 20_000  # frames with pictures, and without: some tens of MB
 MOST_ROWS = 2**31 - 1  # of a table; databases take no greater LIMIT than 2**63 - 1
 INDEX_OVERFETCH = 4  # a vector index that finds more than k rows misses fewer of the best k
 
+Condition: TypeAlias = ColumnElement[bool]
+
 
 class Reading(Connected):
     """The methods of a store that change nothing."""
 
-    @retried
     def search(
         self,
         query: npt.ArrayLike,
         k: int = 5,
         *,
-        video_id: str | None = None,
+        video_id: str | Iterable[str] | None = None,
         start_seconds: float | None = None,
         end_seconds: float | None = None,
         exact: bool = True,
     ) -> pd.DataFrame:
-        """Find the frames most similar to a query, in the database.
+        """Find the frames most similar to a query, in the database; a warning tells of videos not yet complete.
 
         Parameters
         ----------
@@ -44,7 +55,8 @@ class Reading(Connected):
         k
             How many matches at most.
         video_id
-            Search this video only.
+            Search this video only, or these; by default all, and where a video is stored at several samplings
+            the one that was ingested last.
         start_seconds, end_seconds
             Search frames with start_seconds <= timestamp_seconds < end_seconds only.
         exact
@@ -53,27 +65,39 @@ class Reading(Connected):
 
         Returns
         -------
-        Columns rank, video_id, frame_number, timestamp_seconds, similarity, frame_data; best first, ties in
-        the order of video_id and frame_number. Without rows where nothing is stored.
+        Columns rank, video_id, title, frame_number, timestamp_seconds, similarity, frame_data; best first, ties in
+        the order of video_id and frame_number. Without rows where nothing is stored. What else is known of a
+        match's video, such as its file, comes by ``matches.merge(store.list_videos()[["video_id", "source"]])``.
 
         Raises
         ------
         ValueError
-            If the query has a wrong shape or a value that is not finite, or k is negative.
+            If the query has a wrong shape or a value that is not finite, k is negative, or there is no video_id
+            in a list.
+        StoreError
+            If a video is not in the store.
         """
         k = min(check_k(k), MOST_ROWS)
-        values = _as_query(query)
+        ids, span = as_video_ids(video_id), _within(start_seconds, end_seconds)
+        matches, unfinished = self._search(_as_query(query), k, ids, span, exact=exact)
+        warn_of_unfinished(unfinished, stacklevel=2)
+        return matches
+
+    @retried
+    def _search(
+        self, query: FloatArray, k: int, video_ids: list[str] | None, span: list[Condition], *, exact: bool
+    ) -> tuple[pd.DataFrame, list[str]]:
         with self._begin() as connection:
-            model = stored_model(connection)
-            if model is None:
-                return _no_matches()
-            similarity = _similarity_to(values, model)
+            chosen = choose_videos(connection, video_ids)
+            if chosen is None:
+                return _no_matches(), []
+            similarity = _similarity_to(query, chosen.model)
             index_k = None if exact else min(INDEX_OVERFETCH * k, MOST_ROWS)
             # An index knows no second key.
             ties = [FRAMES.c.video_id, FRAMES.c.frame_number] if exact else []
             statement = (
                 select(*FRAME_KEYS, similarity.label("similarity"))
-                .where(*_conditions(video_id, start_seconds, end_seconds))
+                .where(*chosen.conditions, *span)
                 .order_by(self._database.best_first("similarity", index_k=index_k), *ties)
                 .limit(k)
             )
@@ -83,11 +107,12 @@ class Reading(Connected):
                     ["similarity", "video_id", "frame_number"], ascending=[False, True, True]
                 )
             # Only now the pictures, which are most of the data.
-            return make_matches(found, found["similarity"], self._select_pictures(connection, found))
+            pictures = self._select_pictures(connection, found)
+        pictures["title"] = pictures["video_id"].map(chosen.titles)
+        return make_matches(found, found["similarity"], pictures), chosen.unfinished
 
-    @retried
     def similarities(self, query: npt.ArrayLike, video_id: str) -> pd.DataFrame:
-        """Compare a query with every frame of a video: its curve over time, without pictures.
+        """Compare a query with every frame of a video: its curve over time, without pictures; warns as `search`.
 
         Parameters
         ----------
@@ -105,15 +130,22 @@ class Reading(Connected):
         StoreError
             If the video is not in the store.
         """
-        values = _as_query(query)
+        curve, unfinished = self._similarities(_as_query(query), video_id)
+        warn_of_unfinished(unfinished, stacklevel=2)
+        return curve
+
+    @retried
+    def _similarities(self, query: FloatArray, video_id: str) -> tuple[pd.DataFrame, list[str]]:
         with self._begin() as connection:
-            similarity = _similarity_to(values, require_videos(connection, video_id))
+            chosen = choose_videos(connection, [video_id])
+            assert chosen is not None
+            similarity = _similarity_to(query, chosen.model)
             statement = (
                 select(*FRAME_KEYS, similarity.label("similarity"))
-                .where(FRAMES.c.video_id == video_id)
+                .where(*chosen.conditions)
                 .order_by(FRAMES.c.frame_number)
             )
-            return self._database.read(connection, statement)
+            return self._database.read(connection, statement), chosen.unfinished
 
     @retried
     def read_frames(
@@ -132,9 +164,9 @@ class Reading(Connected):
         """
         with self._begin() as connection:
             require_videos(connection, video_id)
-            conditions = _conditions(video_id, start_seconds, end_seconds)
-            statement = select(FRAMES).where(*conditions).order_by(FRAMES.c.frame_number)
-            return self._database.read(connection, statement)
+            span = _within(start_seconds, end_seconds)
+            statement = select(FRAMES).where(FRAMES.c.video_id == video_id, *span)
+            return FrameTable(self._database.read(connection, statement.order_by(FRAMES.c.frame_number)))
 
     def read_batches(self, video_id: str, *, after: int = 0) -> Iterator[pd.DataFrame]:
         """Read a video's frames of a frame_number above `after` in order, some at a time, as `read_frames` does.
@@ -145,21 +177,21 @@ class Reading(Connected):
             If the video is not in the store.
         """
         while True:
-            batch = self._read_batch(video_id, after, FRAMES.columns, BATCH_SIZE)
+            batch = FrameTable(self._read_batch(video_id, after, FRAMES.columns, BATCH_SIZE))
             if batch.empty:
                 return
             yield batch
             after = int(batch["frame_number"].iloc[-1])
 
     def load_index(
-        self, video_id: str | None = None, *, dtype: Literal["float32", "float16"] = "float32"
+        self, video_id: str | Iterable[str] | None = None, *, dtype: Literal["float32", "float16"] = "float32"
     ) -> FrameIndex:
-        """Load the embeddings into memory, to search them many times without the database.
+        """Load the embeddings into memory, to search them many times without the database; warns as `search`.
 
         Parameters
         ----------
         video_id
-            Load this video only.
+            Load this video only, or these; by default all, as `search` takes them.
         dtype
             float16 takes half the memory; searches are slower, and similarities 0.001 off at most.
 
@@ -169,17 +201,24 @@ class Reading(Connected):
 
         Raises
         ------
+        ValueError
+            If there is no video_id in a list.
         StoreError
-            If there are no such frames.
+            If there are no such frames, or a video is not in the store.
         """
+        ids = as_video_ids(video_id)
         videos = self.list_videos()
-        if video_id is not None:
-            videos = videos[videos["video_id"] == video_id]
+        videos = videos[videos["latest"] if ids is None else videos["video_id"].isin(ids)]
+        missing = sorted(set(ids or []) - set(videos["video_id"]))
         count = int(videos["frame_count"].sum())
-        if count == 0:
+        if missing or count == 0:
             raise StoreError(
-                f"{self!r} must hold frames of video_id {video_id!r}, and has none: see list_videos()"
+                f"{self!r} must hold frames of video_id {missing[0] if missing else video_id!r}, and has none: "
+                "see list_videos()"
             )
+        open_ones = videos[~videos["complete"].astype(bool)]
+        unfinished = open_ones[["video_id", "title", "frame_count"]].itertuples(index=False)
+        warn_of_unfinished([describe_unfinished(*row) for row in unfinished], stacklevel=2)
         embeddings = np.empty((count, videos["dimension"].iloc[0]), dtype)
         keys = []
         done = 0
@@ -219,7 +258,11 @@ class Reading(Connected):
     @retried
     def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
         with self._begin() as connection:
-            return self._select_pictures(connection, keys)
+            pictures = self._select_pictures(connection, keys)
+            ids = keys["video_id"].unique().tolist()
+            of_ids = select(VIDEOS.c.video_id, VIDEOS.c.title).where(VIDEOS.c.video_id.in_(ids))
+            titles = {row.video_id: row.title for row in connection.execute(of_ids)}
+            return pictures.assign(title=pictures["video_id"].map(titles))
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
@@ -259,7 +302,8 @@ class Reading(Connected):
         Returns
         -------
         The columns of `Video`; model, dimension, every_seconds, sampling; complete, whether all frames are written;
-        frame_count and last_frame_number, 0 where there is none yet.
+        content_id, the same for all samplings of a video; frame_count and last_frame_number, 0 where there is none
+        yet; latest, whether it was ingested last of its content, which is what a search of all videos takes.
         """
         last = func.coalesce(func.max(FRAMES.c.frame_number), 0).label("last_frame_number")
         statement = (
@@ -267,13 +311,13 @@ class Reading(Connected):
             .outerjoin_from(VIDEOS, FRAMES, VIDEOS.c.video_id == FRAMES.c.video_id)
             .group_by(*VIDEOS.columns)
         )
-        nothing = pd.DataFrame(columns=statement.exported_columns.keys())
-        if missing_ok and not self._exists():
-            return nothing
-        with self._begin() as connection:
-            if not has_table(connection, VIDEOS):
-                return nothing
-            videos = self._database.read(connection, statement)
+        videos = pd.DataFrame(columns=statement.exported_columns.keys())
+        if self._exists() or not missing_ok:
+            with self._begin() as connection:
+                if has_table(connection, VIDEOS):
+                    videos = self._database.read(connection, statement)
+        videos["latest"] = videos["video_id"].isin(latest_ids(videos.itertuples()))
+        videos = videos.drop(columns="written_at")
         # Sorted here, because databases differ in the order of capital letters.
         return videos.sort_values(["title", "video_id"], ignore_index=True)
 
@@ -296,42 +340,11 @@ def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[f
 
 
 def _no_matches() -> pd.DataFrame:
-    keys = pd.DataFrame(columns=MATCH_COLUMNS[1:4])
+    keys = pd.DataFrame(columns=[column.name for column in FRAME_KEYS])
     return make_matches(keys, [], pd.DataFrame(columns=["video_id", "frame_number", "frame_data"]))
 
 
-def stored_model(connection: Connection) -> tuple[str, int] | None:
-    """Name and dimension of the model whose embeddings are stored; None in an empty store."""
-    if not has_table(connection, VIDEOS):
-        return None
-    row = connection.execute(select(VIDEOS.c.model, VIDEOS.c.dimension).limit(1)).one_or_none()
-    return row and (row.model, row.dimension)
-
-
-def describe_model(model: tuple[str, int]) -> str:
-    return f"{model[0]!r} (dimension {model[1]})"
-
-
-def require_videos(connection: Connection, *video_ids: str) -> tuple[str, int]:
-    """Return the stored model; StoreError if one of the videos is not in the store."""
-    these = select(VIDEOS.c.video_id, VIDEOS.c.model, VIDEOS.c.dimension).where(
-        VIDEOS.c.video_id.in_(video_ids)
-    )
-    rows = connection.execute(these).all() if has_table(connection, VIDEOS) else []
-    if missing := set(video_ids) - {row.video_id for row in rows}:
-        raise StoreError(f"video_id must be of a video in the store, got {min(missing)!r}: see list_videos()")
-    return rows[0].model, rows[0].dimension
-
-
-def _conditions(
-    video_id: str | None, start_seconds: float | None, end_seconds: float | None
-) -> list[ColumnElement[bool]]:
+def _within(start_seconds: float | None, end_seconds: float | None) -> list[Condition]:
     seconds = FRAMES.c.timestamp_seconds
-    conditions = []
-    if video_id is not None:
-        conditions.append(FRAMES.c.video_id == video_id)
-    if start_seconds is not None:
-        conditions.append(seconds >= start_seconds)
-    if end_seconds is not None:
-        conditions.append(seconds < end_seconds)
-    return conditions
+    start = [] if start_seconds is None else [seconds >= start_seconds]
+    return start if end_seconds is None else [*start, seconds < end_seconds]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    DateTime,
     Double,
     Integer,
     LargeBinary,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
@@ -61,6 +63,8 @@ class dot_product(FunctionElement[float]):
 
 # MySQL's plain BLOB ends at 64 KB.
 _PICTURE = LargeBinary().with_variant(mysql.LONGBLOB(), "singlestoredb")
+# Its plain DATETIME ends at the second.
+_TIME = DateTime().with_variant(mysql.DATETIME(fsp=6), "singlestoredb")
 
 METADATA = MetaData()
 VERSIONS = Table(
@@ -69,6 +73,7 @@ VERSIONS = Table(
     Column("name", String(16), primary_key=True),
     Column("version", Integer, nullable=False),
 )
+# A row is a video at one sampling: its frames have its video_id, and rows of one content_id are the same video.
 VIDEOS = Table(
     "videos",
     METADATA,
@@ -84,6 +89,9 @@ VIDEOS = Table(
     Column("every_seconds", Double, nullable=False),
     Column("sampling", String(16), nullable=False),
     Column("complete", Boolean, nullable=False),
+    # From here on of version 2: not every database adds a column to a table with rows that must not be null.
+    Column("content_id", String(64)),
+    Column("written_at", _TIME),  # UTC; when it was asked for last
 )
 FRAMES = Table(
     "frames",
@@ -96,9 +104,23 @@ FRAMES = Table(
 )
 FRAME_KEYS = [FRAMES.c.video_id, FRAMES.c.frame_number, FRAMES.c.timestamp_seconds]
 
+
+def _add_samplings(connection: Connection) -> None:
+    """Add the columns that tell several samplings of a video; until now its video_id was that of its content."""
+    columns = _stored_types(connection, VIDEOS).keys()
+    if "video_id" not in columns:
+        raise StoreError(f"the database has a table {VIDEOS.name!r} of another origin: use another database")
+    for column in (VIDEOS.c.content_id, VIDEOS.c.written_at):
+        if column.name not in columns:
+            kind = column.type.compile(connection.dialect)
+            connection.execute(text(f"ALTER TABLE {VIDEOS.name} ADD COLUMN {column.name} {kind}"))
+    old = VIDEOS.c.content_id.is_(None)
+    connection.execute(update(VIDEOS).where(old).values(content_id=VIDEOS.c.video_id))
+
+
 # What brings the tables of version n, counted from 1, to version n + 1. A migration is run again when a connection
 # drops half way, and not every database takes back a CREATE or an ALTER: it must do no harm twice.
-MIGRATIONS: list[Callable[[Connection], None]] = []
+MIGRATIONS: list[Callable[[Connection], None]] = [_add_samplings]
 
 
 def schema_version() -> int:
@@ -155,6 +177,9 @@ def has_table(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name)
 
 
+def _stored_types(connection: Connection, table: Table) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in connection.execute(text(f"DESCRIBE {table.name}"))}
+
+
 def _stored_dimension(connection: Connection) -> int:
-    types = {name: kind for name, kind, *_ in connection.execute(text(f"DESCRIBE {FRAMES.name}"))}
-    return int(re.findall(r"\d+", types["embedding_data"])[0])
+    return int(re.findall(r"\d+", _stored_types(connection, FRAMES)["embedding_data"])[0])

@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
-from videolib.store.reading import stored_model
 from videolib.store.schema import FRAMES
+from videolib.store.videos import stored_model
 
 INDEX_NAME = "embedding_data"
 DUPLICATE_INDEX, UNKNOWN_INDEX = 1061, 1091  # MySQL's codes

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from videolib.addresses import printable
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
-from videolib.store.reading import describe_model, require_videos, stored_model
 from videolib.store.schema import FRAMES, VIDEOS, create_tables
+from videolib.store.videos import describe_model, require_videos, stored_model
 from videolib.types import Sampling, Video
 
 
@@ -30,8 +31,9 @@ class Writing(Connected):
         dimension: int,
         every_seconds: float,
         sampling: Sampling = "interval",
-    ) -> None:
-        """Record a video before its frames; one that is there already is only given its new source and title.
+        content_id: str | None = None,
+    ) -> str:
+        """Record a video at one sampling, before its frames; one that is there gets only its new source and title.
 
         Parameters
         ----------
@@ -41,11 +43,18 @@ class Writing(Connected):
             Name of the encoder, and the length of its embeddings.
         every_seconds, sampling
             How the frames are chosen, as `extract_frames` takes it.
+        content_id
+            What all samplings of a video have in common; by default that of the stored video_id, or the video_id.
+
+        Returns
+        -------
+        The video_id of its frames: the video's own, or where that stands for another sampling of it one that
+        tells this one, such as ``…@0.5s`` or ``…@shots-1s``.
 
         Raises
         ------
         StoreError
-            If the store holds another model's embeddings, or this video's frames chosen otherwise.
+            If the store holds another model's embeddings.
         """
         title, source, model = map(printable, (video.title, video.source, model))
         with self._begin(creates=True) as connection:
@@ -58,30 +67,20 @@ class Writing(Connected):
                 )
             if stored is None:
                 create_tables(connection, self._database.upsert, dimension)
-            this_one = VIDEOS.c.video_id == video.video_id
-            chosen = (every_seconds, sampling)
-            before = connection.execute(select(VIDEOS.c.every_seconds, VIDEOS.c.sampling).where(this_one))
-            if (known := before.one_or_none()) is not None and tuple(known) != chosen:
-                names = ("every_seconds", "sampling")
-                rules = zip(names, known, chosen, strict=True)
-                name, old, new = next(rule for rule in rules if rule[1] != rule[2])
-                raise StoreError(
-                    f"{name} must be {old}, as {title!r} is stored already, got {new}: "
-                    f"call delete_video({video.video_id!r}) first, or use another store"
-                )
-            if known is None:
-                row = asdict(video) | {
-                    "title": title,
-                    "source": source,
-                    "model": model,
-                    "dimension": dimension,
-                    "every_seconds": every_seconds,
-                    "sampling": sampling,
-                    "complete": False,
-                }
+            how = {"every_seconds": every_seconds, "sampling": sampling}
+            of_id = select(VIDEOS.c.content_id).where(VIDEOS.c.video_id == video.video_id)
+            content = content_id or connection.scalar(of_id) or video.video_id
+            video_id, is_new = _find_row(connection, video.video_id, content, every_seconds, sampling)
+            if is_new:
+                row = asdict(video) | how | {"title": title, "source": source, "model": model}
+                row |= {"dimension": dimension, "complete": False, "written_at": None}
+                row |= {"video_id": video_id, "content_id": content}
                 self._database.upsert(connection, VIDEOS, pd.DataFrame([row]))
-            else:
-                connection.execute(update(VIDEOS).where(this_one).values(title=title, source=source))
+            moved = update(VIDEOS).where(VIDEOS.c.content_id == content)
+            connection.execute(moved.values(title=title, source=source))
+            now = datetime.now(UTC).replace(tzinfo=None)
+            connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(written_at=now))
+            return video_id
 
     @retried
     def write_frames(self, frames: pd.DataFrame) -> None:
@@ -182,6 +181,27 @@ class Writing(Connected):
                     "delete videos, or use another store"
                 )
             return more
+
+
+def _find_row(
+    connection: Connection, video_id: str, content_id: str, every_seconds: float, sampling: Sampling
+) -> tuple[str, bool]:
+    """Find the video_id of a content at exactly this sampling, or a free one; and tell whether it is new."""
+    this_one = (VIDEOS.c.content_id == content_id) & (VIDEOS.c.sampling == sampling)
+    known = select(VIDEOS.c.video_id).where(this_one, VIDEOS.c.every_seconds == every_seconds)
+    if found := connection.scalar(known.limit(1)):
+        return str(found), False
+    seconds = f"{repr(float(every_seconds)).removesuffix('.0')}s"
+    derived = f"{content_id}@{seconds if sampling == 'interval' else f'{sampling}-{seconds}'}"
+    taken = connection.scalars(
+        select(VIDEOS.c.video_id).where(VIDEOS.c.video_id.in_([video_id, derived]))
+    ).all()
+    free = [each for each in (video_id, derived) if each not in taken]
+    if not free:
+        raise StoreError(
+            f"video_id must be free for this sampling, got {derived!r}, which another video has: delete_video it first"
+        )
+    return free[0], True
 
 
 def _check_embeddings(embeddings: pd.Series[Any], model: tuple[str, int]) -> None:
