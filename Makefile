@@ -44,6 +44,8 @@ format: .venv/installed
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	# jupysql's part in the browser, a button in every notebook; %sql does without
+	.venv/bin/python -m jupyterlab.labextensions disable jupysql-plugin --level=sys_prefix
 	touch $@
 
 .venv/bench-installed: .venv/installed

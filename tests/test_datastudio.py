@@ -73,8 +73,11 @@ def gallery(built: Path, name: str) -> Path:
 
 
 def parameters_cell(notebook: nbformat.NotebookNode) -> str:
-    (cell,) = [cell for cell in notebook.cells if "set_before = " in cell.source]
-    return cell.source
+    """What was set before is looked up in a cell of its own, and counts at the end of the parameters cell."""
+    (above,) = [cell for cell in notebook.cells if "set_before = " in cell.source]
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert above.metadata == {"jupyter": {"source_hidden": True}}
+    return f"{above.source}\n{cell.source}"
 
 
 def carried(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -184,6 +187,29 @@ def test_no_parameter_is_set_by_the_cells_before(name, built):
     assert set_up.isdisjoint(values)
 
 
+@EACH
+def test_the_parameters_read_as_in_the_source(name, built):
+    (source,) = [cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells[2:3]]
+    (cell,) = [cell for cell in read(built, name).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert cell.source.startswith(f"{source}\n")
+    assert len(cell.source.splitlines()) - len(source.splitlines()) <= 3
+
+
+def test_without_the_carrying_cells_the_error_says_what_to_run(built):
+    (set_up,) = [cell.source for cell in read(built, "02_text_query").cells if cell.id == "set-up"]
+    code = set_up[set_up.index("try:\n") :]
+    with pytest.raises(RuntimeError, match="videolib is in the collapsed cells above, which must run first"):
+        exec(code, {"base64": base64})
+
+
+@EACH
+def test_a_carrying_cell_of_the_gallery_is_two_lines(name, built):
+    cells = json.loads((gallery(built, name) / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    parts = [cell["source"] for cell in cells if cell["id"].startswith("part-")]
+    assert len(parts) > 5
+    assert all(len(lines) == 2 and lines[0].startswith("# videolib-") for lines in parts)
+
+
 def test_a_value_set_before_counts_and_an_edited_default_too(built):
     source = parameters_cell(read(built, "02_text_query"))
     values = {"k": 3}
@@ -278,7 +304,9 @@ def test_the_gallery_copy_keeps_the_rules_of_the_collection(name, built):
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert not any(cell["outputs"] for cell in code)
     copied = ["".join("".join(cell["source"]).split()) for cell in content["cells"]]
-    assert copied == ["".join(cell.source.split()) for cell in read(built, name).cells]
+    expected = ["".join(cell.source.split()) for cell in read(built, name).cells]
+    # the text of the wheel stands in one line there
+    assert [text.replace('"""', '"') for text in copied] == [text.replace('"""', '"') for text in expected]
 
     meta = tomllib.loads((folder / "meta.toml").read_text(encoding="utf-8"))["meta"]
     assert len(meta["title"]) > 20

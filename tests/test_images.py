@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from tests.file_server import Reply, refusing_url
+from tests.heif_files import box, write_heic
+from tests.media import can_encode
 from videolib import DownloadError, Frame
+from videolib.demo import SAMPLE_VIDEO_PATH
 from videolib.images import decode_jpeg, encode_jpeg, make_thumbnail, open_image
 
 RED = (250, 10, 5)
@@ -226,3 +229,138 @@ def test_a_thumbnail_is_the_mean_of_what_it_covers():
     thumbnail = make_thumbnail(np.stack([board.astype(np.uint8)] * 3, axis=-1))
     assert thumbnail.shape == (480, 480, 3)
     np.testing.assert_allclose(thumbnail, 127.5, atol=1)
+
+
+HEVC = pytest.mark.skipif(not can_encode("libx265"), reason="this PyAV has no encoder libx265")
+CORNERS = {"red": RED, "green": (5, 200, 10), "blue": (5, 10, 220), "white": (255, 255, 255)}
+
+
+def corners(width: int = 180, height: int = 110) -> np.ndarray:
+    """Red and green above, blue and white below."""
+    image = np.empty((height, width, 3), dtype=np.uint8)
+    for place, colour in enumerate(CORNERS.values()):
+        top, left = place // 2 * height // 2, place % 2 * width // 2
+        image[top:, left:] = colour
+    return image
+
+
+def read_corners(image: Image.Image) -> str:
+    width, height = image.size
+    names = []
+    for x, y in [(5, 5), (width - 6, 5), (5, height - 6), (width - 6, height - 6)]:
+        found = np.array(image.getpixel((x, y)), dtype=int)
+        name, colour = min(CORNERS.items(), key=lambda each: np.abs(found - each[1]).sum())
+        assert np.abs(found - colour).max() < 8
+        names.append(name)
+    return " ".join(names)
+
+
+def irot(quarters: int) -> bytes:
+    return box(b"irot", bytes([quarters]))
+
+
+def imir(axis: int) -> bytes:
+    return box(b"imir", bytes([axis]))
+
+
+@HEVC
+@pytest.mark.parametrize("tile", [None, 64])
+@pytest.mark.parametrize(
+    ("transforms", "size", "expected"),
+    [
+        ([], (180, 110), "red green blue white"),
+        ([irot(1)], (110, 180), "green white red blue"),  # to the left
+        ([irot(2)], (180, 110), "white blue green red"),
+        ([irot(3)], (110, 180), "blue red white green"),
+        ([imir(0)], (180, 110), "blue white red green"),
+        ([imir(1)], (180, 110), "green red white blue"),
+        ([imir(1), irot(1)], (110, 180), "red blue green white"),
+        ([irot(1), imir(1)], (110, 180), "white green blue red"),
+    ],
+)
+def test_heic_is_read_upright(tile, transforms, size, expected, tmp_path):
+    """Sizes and corners are those that libheif shows."""
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(write_heic(corners(), tile=tile, transforms=transforms))
+    for source in (path, str(path), path.read_bytes()):
+        image = open_image(source)
+        assert image.mode == "RGB"
+        assert image.size == size
+        assert read_corners(image) == expected
+
+
+@HEVC
+def test_heic_has_the_same_colours_as_png():
+    noise = np.random.default_rng(0).integers(0, 256, size=(6, 9, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(noise).resize((180, 110), Image.Resampling.BICUBIC))
+    shown = np.asarray(open_image(write_heic(image, tile=64)), dtype=int)
+    assert np.abs(shown - image).max() <= 4
+
+
+@HEVC
+def test_heic_transparency_is_laid_over_white():
+    alpha = np.full((110, 180), 255, dtype=np.uint8)
+    alpha[:55, :90] = 0
+    image = open_image(write_heic(corners(), alpha=alpha, transforms=[irot(2)]))
+    assert read_corners(image) == "white blue green white"
+
+
+@HEVC
+def test_heic_is_cropped_to_its_clean_aperture():
+    clap = struct.pack(">8i", 100, 1, 60, 1, 0, 1, 0, 1)
+    image = open_image(write_heic(corners(), transforms=[box(b"clap", clap)]))
+    assert image.size == (100, 60)
+    assert read_corners(image) == "red green blue white"
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+def test_avif_without_pillow_s_help(monkeypatch):
+    data = as_bytes(Image.fromarray(corners()), "AVIF", quality=95)
+
+    def refuse(*_):
+        raise UnidentifiedImageError("no plugin")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    assert read_corners(open_image(data)) == "red green blue white"
+
+
+@HEVC
+@pytest.mark.parametrize("tile", [None, 64])
+def test_heic_of_too_many_pixels_is_refused(tile):
+    data = write_heic(corners(), tile=tile, grid_size=(60_000, 60_000))
+    with pytest.raises(
+        ValueError, match=r"image must have at most 100,000,000 pixels, got .*: make it smaller"
+    ):
+        open_image(data)
+
+
+@HEVC
+def test_heic_whose_tiles_do_not_fill_it_is_refused():
+    with pytest.raises(
+        ValueError, match=r"image must be a readable picture, got .* tiles do not fill its width"
+    ):
+        open_image(write_heic(corners(), tile=64, grid_size=(600, 110)))
+
+
+@HEVC
+def test_a_damaged_heic_is_a_picture_or_refused():
+    dice = random.Random(0)
+    data = write_heic(
+        corners(), tile=64, alpha=np.full((110, 180), 200, dtype=np.uint8), transforms=[irot(1)]
+    )
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(data[: dice.choice([len(data), dice.randrange(len(data))])])
+        for _ in range(dice.randrange(1, 8)):
+            damaged[dice.randrange(min(len(damaged), dice.choice([900, 100_000])))] = dice.randrange(256)
+        try:
+            assert open_image(bytes(damaged)).mode == "RGB"
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith("image must ")  # noqa: PT017
+    assert 50 < refused < 300
+
+
+def test_a_video_is_no_picture():
+    with pytest.raises(ValueError, match="image must be a readable picture"):
+        open_image(SAMPLE_VIDEO_PATH)

@@ -1,6 +1,11 @@
+import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
@@ -61,3 +66,42 @@ def test_the_installed_version_is_the_one_of_the_project():
 
     assert version("videolib") == PROJECT["version"]
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+PAGE = """
+import json
+from jupyterlab_server.config import get_page_config
+from jupyter_core.paths import jupyter_path
+page = get_page_config(jupyter_path("labextensions"))
+print(json.dumps([[each["name"] for each in page["federated_extensions"]], page["disabledExtensions"]]))
+"""
+
+
+@pytest.mark.slow
+def test_jupysql_puts_no_button_into_the_notebooks(tmp_path):
+    """Its part in the browser comes with the package; what the Makefile runs after installing switches it off."""
+    (line,) = [
+        line for line in (ROOT / "Makefile").read_text().splitlines() if "labextensions disable" in line
+    ]
+    command = line.strip().removeprefix(".venv/bin/python ").split()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    (packages,) = tmp_path.glob("lib/python*/site-packages")
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    (packages / "libraries.pth").write_text(here)
+    python = tmp_path / "bin" / "python"
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")),
+    }
+
+    def page() -> tuple[list[str], list[str]]:
+        told = subprocess.run(
+            [python, "-c", PAGE], env=environment, check=True, capture_output=True, text=True
+        )
+        return json.loads(told.stdout)
+
+    found, disabled = page()
+    assert "jupysql-plugin" in found
+    assert "jupysql-plugin" not in disabled
+    subprocess.run([python, *command], env=environment, check=True)
+    assert "jupysql-plugin" in page()[1]

@@ -35,7 +35,6 @@ HEADLESS = {"opencv-python": "opencv-python-headless"}  # the same but for windo
 # One message between browser and kernel may hold 10 MiB at most in Jupyter's server, and less in proxies.
 PART_CHARS = 1_000_000
 LINE_CHARS = 1_000
-GALLERY_LINE_CHARS = 100_000  # nothing is collapsed there, so that each line is one to scroll past
 
 NOTE = """\
 # A notebook in one file
@@ -84,16 +83,27 @@ changed = [
 if changed:
     print(f"pip has replaced {{', '.join(changed)}}, in use already: if a cell fails, restart the kernel")
 
-wheel = base64.b64decode({parts})
+try:
+    wheel = base64.b64decode({parts})
+except NameError as error:
+    raise RuntimeError("videolib is in the collapsed cells above, which must run first: Run All Cells") from error
 folder = tempfile.mkdtemp(prefix="videolib-")
 zipfile.ZipFile(io.BytesIO(wheel)).extractall(folder)
 sys.path.insert(0, folder)
 importlib.invalidate_caches()
 """
 
-PARAMETERS = """\
-# A value that a job or papermill has set stands; else the one here counts, also when it is edited and run again.
-if "set_before" not in globals(): set_before = set(globals())
+SET_BEFORE = """\
+# What a job has set before the first run: it stands over the values of the parameters cell.
+if "set_before" not in globals():
+    set_before = {{name: globals()[name] for name in {names} if name in globals()}}
+"""
+
+PARAMETERS = """
+globals().update(set_before)  # what a scheduled job has set
+"""
+WORKSPACE = """\
+if not store_path: store_path = globals().get("connection_url", "")  # the workspace's database, if one is chosen
 """
 
 META = """\
@@ -168,23 +178,17 @@ def to_json(notebook: dict[str, Any], *, indent: int, ensure_ascii: bool) -> str
     return json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, sort_keys=True) + "\n"
 
 
-def guard_parameters(source: str) -> str:
-    """Let each parameter keep a value that was set before the cell's first run.
+def guard_parameters(source: str) -> tuple[str, str]:
+    """Let each parameter keep a value that was set before: code for a cell above, and the parameters cell itself.
 
-    One assignment a line, as papermill needs to list them. Asking `globals()` itself, the usual guard, would
-    find the cell's own values when it is run again, and ignore what was edited.
+    Its lines stay as they are, for readers and for papermill, whose own values come in a cell after it. What was set
+    is looked up once: later it would be the cell's own values, and what is edited would never count.
     """
-    lines = PARAMETERS
-    for node, line in zip(ast.parse(source).body, source.splitlines(), strict=True):
-        assert isinstance(node, ast.Assign)
-        name = ast.unparse(node.targets[0])
-        default = ast.get_source_segment(source, node.value)
-        comment = line.removeprefix(f"{name} = {default}")
-        if name == "store_path":
-            default = 'globals().get("connection_url", "")'
-            comment = "  # database URL or DuckDB file; here the workspace's database, where there is one"
-        lines += f'{name} = {default} if "{name}" not in set_before else {name}{comment}\n'
-    return lines.rstrip()
+    nodes = ast.parse(source).body
+    names = [ast.unparse(node.targets[0]) for node in nodes if isinstance(node, ast.Assign)]
+    assert len(names) == len(nodes)
+    below = PARAMETERS + (WORKSPACE if "store_path" in names else "")
+    return SET_BEFORE.format(names=tuple(names)).rstrip(), (source.rstrip() + "\n" + below).rstrip()
 
 
 def hidden_cell(name: str, source: str) -> dict[str, Any]:
@@ -194,15 +198,18 @@ def hidden_cell(name: str, source: str) -> dict[str, Any]:
     return {"cell_type": "code", "id": name, "metadata": metadata, "source": source, **unrun}
 
 
-def carry(wheel: Path, line_chars: int) -> list[dict[str, Any]]:
+def carry(wheel: Path, line_chars: int | None) -> list[dict[str, Any]]:
     """Cells that hold the wheel as text, and the one that unpacks it."""
     text = base64.b64encode(wheel.read_bytes()).decode()
     parts = [text[start : start + PART_CHARS] for start in range(0, len(text), PART_CHARS)]
     cells = []
     for number, part in enumerate(parts, 1):
-        lines = [part[start : start + line_chars] for start in range(0, len(part), line_chars)]
-        source = f'# {wheel.name} as text, part {number} of {len(parts)}\npart_{number} = """\n'
-        cells.append(hidden_cell(f"part-{number}", source + "\n".join(lines) + '\n"""'))
+        quoted = f'"{part}"'
+        if line_chars:
+            lines = [part[start : start + line_chars] for start in range(0, len(part), line_chars)]
+            quoted = '"""\n' + "\n".join(lines) + '\n"""'
+        title = f"# {wheel.name} as text, part {number} of {len(parts)}: nothing to read"
+        cells.append(hidden_cell(f"part-{number}", f"{title}\npart_{number} = {quoted}"))
     names = " + ".join(f"part_{number}" for number in range(1, len(parts) + 1))
     lines, opencv = requirements()
     listed = f"[\n{''.join(f'    {json.dumps(line)},{chr(10)}' for line in lines)}]"
@@ -210,20 +217,23 @@ def carry(wheel: Path, line_chars: int) -> list[dict[str, Any]]:
     return [*cells, hidden_cell("set-up", set_up)]
 
 
-def build(source: Path, wheel: Path, *, line_chars: int = LINE_CHARS) -> dict[str, Any]:
+def build(source: Path, wheel: Path, *, line_chars: int | None = LINE_CHARS) -> dict[str, Any]:
     """Make the one-file notebook of a notebook."""
     notebook = read(source)
+    above = []
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            cell["source"] = guard_parameters(cell["source"])
+            set_before, cell["source"] = guard_parameters(cell["source"])
+            above.append(hidden_cell("set-before", set_before))
     text = NOTE.format(weights=WEIGHTS_HOST).rstrip()
     note = {"cell_type": "markdown", "id": "note", "metadata": {}, "source": text}
-    return notebook | {"cells": [note, *carry(wheel, line_chars), *notebook["cells"]]}
+    return notebook | {"cells": [note, *carry(wheel, line_chars), *above, *notebook["cells"]]}
 
 
 def write_gallery(source: Path, wheel: Path, folder: Path) -> None:
     """Write a notebook as SingleStore's collection wants it: without metadata, its cells counted."""
-    notebook = build(source, wheel, line_chars=GALLERY_LINE_CHARS)
+    # Nothing is collapsed there: one long line is the least to scroll past.
+    notebook = build(source, wheel, line_chars=None)
     for count, cell in enumerate((cell for cell in notebook["cells"] if cell["cell_type"] == "code"), 1):
         cell["execution_count"] = count
     for cell in notebook["cells"]:

@@ -12,9 +12,10 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from videolib.addresses import hide_secrets, is_address, local_path
+from videolib.heif import decode_heif, is_heif
 from videolib.types import Frame, RGBArray
 
 ImageSource: TypeAlias = RGBArray | Image.Image | Frame | bytes | str | os.PathLike[str]
@@ -25,7 +26,8 @@ MAX_PIXELS = 100_000_000  # of a file, by its header: 300 MB as RGB
 def open_image(image: ImageSource) -> Image.Image:
     """Open an image as an upright RGB PIL image.
 
-    Transparency is laid over white, EXIF orientation is applied, 16-bit greys are scaled to 8 bits.
+    Transparency is laid over white, EXIF orientation is applied, 16-bit greys are scaled to 8 bits. It takes all
+    that Pillow reads, and HEIC, as phones take it.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def open_image(image: ImageSource) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another one
             if isinstance(image, Image.Image):
                 return _convert(image)  # it may be a file that is not decoded yet
-            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else local_path(image)) as opened:
+            with _open_file(io.BytesIO(image) if isinstance(image, bytes) else local_path(image)) as opened:
                 size = f"{opened.width:,} x {opened.height:,}"
                 if opened.width * opened.height <= MAX_PIXELS:
                     return _convert(opened)
@@ -74,6 +76,18 @@ def open_image(image: ImageSource) -> Image.Image:
     raise ValueError(
         f"image must have at most {MAX_PIXELS:,} pixels, got {name} of {size}: make it smaller first"
     )
+
+
+def _open_file(source: io.BytesIO | Path) -> Image.Image:
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        with source.open("rb") if isinstance(source, Path) else source as file:
+            file.seek(0)
+            if not is_heif(file.read(512)):
+                raise
+            file.seek(0)
+            return decode_heif(file.read(), max_pixels=MAX_PIXELS)
 
 
 def _fetch_image(address: str) -> Image.Image:

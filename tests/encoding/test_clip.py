@@ -362,7 +362,7 @@ def test_an_empty_batch_is_refused(size):
         ClipEncoder("demo", batch_size=size)
 
 
-@pytest.mark.parametrize("name", ["precision", "preprocess"])
+@pytest.mark.parametrize("name", ["precision", "preprocess", "activation"])
 def test_an_unknown_way_to_compute_is_refused(name):
     with pytest.raises(ValueError, match=rf"{name} must be one of \('.*'\), got 'int8'"):
         ClipEncoder("demo", **{name: "int8"})
@@ -420,3 +420,51 @@ def test_a_gpu_gives_the_same_to_half_precision(encoder):
 def test_the_repr_tells_model_and_device(encoder):
     assert repr(encoder) == f"ClipEncoder('{encoder.model}', device='cpu', dimension=512)"
     assert os.fspath(DEMO_MODEL_PATH).endswith(".pt")
+
+
+def test_gelu_is_computed_where_it_is_asked_for(small_path):
+    from torch import nn
+
+    state = torch.load(small_path, weights_only=True)
+    reference = clip.model.build_model(dict(state)).float()
+    for block in [*reference.visual.transformer.resblocks, *reference.transformer.resblocks]:
+        block.mlp.gelu = nn.GELU()
+    images, texts = pictures(3), ["a red car", "a blue boat on the sea"]
+    ours = ClipEncoder(
+        small_path, device="cpu", precision="float32", preprocess="reference", activation="gelu"
+    )
+    quick = ClipEncoder(
+        small_path, device="cpu", precision="float32", preprocess="reference", activation="quick_gelu"
+    )
+    preprocess = clip.clip._transform(reference.visual.input_resolution)
+    with torch.no_grad():
+        rows = reference.encode_image(torch.stack([preprocess(Image.fromarray(image)) for image in images]))
+        text_rows = reference.encode_text(clip.tokenize(texts))
+    np.testing.assert_allclose(ours.encode_images(images), normalize(rows.numpy()), atol=1e-6)
+    np.testing.assert_allclose(ours.encode_texts(texts), normalize(text_rows.numpy()), atol=1e-6)
+    assert np.abs(quick.encode_texts(texts) - ours.encode_texts(texts)).max() > 1e-4
+    assert ours.model == f"{quick.model}-gelu"  # so that a store does not mix them
+
+
+def test_a_model_of_unknown_activation_is_warned_of(small_path):
+    with pytest.warns(
+        UserWarning, match=r"small.pt' does not tell whether .* pass activation='quick_gelu' or"
+    ) as told:
+        silent = ClipEncoder(small_path, device="cpu")
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = ClipEncoder(small_path, device="cpu", activation="quick_gelu")
+    assert known.model == silent.model
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_activation_of_openai_s_models_and_of_the_demo_model_is_known(archive_path, tmp_path):
+    """A state dict of one of OpenAI's archives has its three numbers, and the demo model is known by its bytes."""
+    path = tmp_path / "openai.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(torch.jit.load(archive_path).state_dict(), path)
+    ClipEncoder(path, device="cpu")
+    shutil.copy(DEMO_MODEL_PATH, tmp_path / "copy.pt")
+    ClipEncoder(tmp_path / "copy.pt", device="cpu")

@@ -155,3 +155,43 @@ def test_an_address_is_shown_without_its_secrets():
         with pytest.raises(ValueError, match=r"got 'https://host/model.pt'") as caught:
             ClipEncoder(address)
         assert "hush" not in str(caught.value)
+
+
+def test_a_safetensors_file_is_called_one(tmp_path, weights):
+    header = b'{"ln_final.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    refused(path, r"is a safetensors file: save it anew by torch.save\(safetensors.torch.load_file")
+
+
+FOREIGN = {
+    "model.gguf": b"GGUF\x03\x00\x00\x00" + bytes(100),
+    "tf_model.h5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "model.onnx": b"\x08\x07\x12\x07pytorch" + bytes(100),
+    "arrays.npy": b"\x93NUMPY\x01\x00v\x00{'descr'" + bytes(100),
+    "page.pt": b"<!doctype html><html>" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_file_is_named_in_one_sentence(name, tmp_path):
+    (tmp_path / name).write_bytes(FOREIGN[name])
+    refused(tmp_path / name, "is damaged, or holds more than tensors: download it again")
+
+
+def test_a_model_of_transformers_is_called_one(tmp_path):
+    names = ["text_model.embeddings.token_embedding.weight", "vision_model.embeddings.class_embedding"]
+    torch.save({name: torch.ones(4, 4) for name in names}, tmp_path / "pytorch_model.bin")
+    refused(
+        tmp_path / "pytorch_model.bin", "is one of transformers' CLIPModel.*: give OpenAI's own by its name"
+    )
+
+
+def test_a_model_whose_heads_would_be_guessed_wrong_is_refused(tmp_path):
+    """open_clip's ViT-H has heads of 80 numbers; clip makes them of 64, and every shape fits."""
+    from tests.encoding.test_clip import random_clip
+
+    small = {"vision_layers": 1, "transformer_layers": 1, "transformer_width": 64, "transformer_heads": 1}
+    path = tmp_path / "open_clip_pytorch_model.bin"
+    torch.save(random_clip(**small, vision_width=1280).state_dict(), path)
+    refused(path, "is 1280 wide, as open_clip's ViT-H")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.file_server import Reply, file_server
+from tests.light import LightEncoder
 from videolib import DownloadError, combine, image_query, normalize, similarity, text_query
 from videolib.images import encode_jpeg
 
@@ -22,6 +23,22 @@ def test_text_query_is_the_text_s_embedding(encoder):
 def test_a_blank_text_is_refused(encoder, text):
     with pytest.raises(ValueError, match="text must describe what to look for"):
         text_query(text, encoder)
+
+
+def test_a_long_text_is_refused_or_cut(encoder):
+    long = "car " * 100
+    with pytest.raises(ValueError, match=r"at most 77 tokens each, .* pass truncate=True"):
+        text_query(long, encoder)
+    np.testing.assert_array_equal(
+        text_query(long, encoder, truncate=True), encoder.encode_texts([long], truncate=True)[0]
+    )
+    np.testing.assert_array_equal(
+        text_query("a red car", encoder, truncate=True), text_query("a red car", encoder)
+    )
+
+
+def test_an_encoder_that_cannot_cut_still_embeds_texts():
+    assert text_query("a red car", LightEncoder()).shape == (48,)
 
 
 PICTURE = np.random.default_rng(0).integers(0, 256, size=(40, 60, 3), dtype=np.uint8)

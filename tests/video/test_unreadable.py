@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from tests.heif_files import write_heic
+from tests.light import LightEncoder
 from tests.media import can_encode, counter_picture, read_counter, write_video
-from videolib import VideoReadError, extract_frames, probe_video
+from videolib import VideoReadError, extract_frames, ingest, open_image, probe_video
 
 KEYS = {
     "encryption_scheme": "cenc-aes-ctr",
@@ -46,8 +48,64 @@ def test_an_animated_webp_is_called_one(tmp_path):
         VideoReadError, match=r"a.webp is an animated WebP, which FFmpeg cannot read; convert"
     ):
         probe_video(save_animation(tmp_path / "a.webp"))
-    with pytest.raises(VideoReadError, match="is a text or a still picture"):
+    with pytest.raises(VideoReadError, match="is a still picture, not a video"):
         probe_video(save_animation(tmp_path / "still.webp", count=1))
+
+
+STILLS = [
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "AVIF",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "ICO",
+    "PPM",
+    "JPEG2000",
+    "MPO",
+    "HEIC",
+    "tiles",
+]
+
+
+def save_still(path: Path, kind: str) -> Path:
+    if kind in ("HEIC", "tiles"):
+        path.write_bytes(write_heic(counter_picture(5), tile=64 if kind == "tiles" else None))
+    else:
+        Image.fromarray(counter_picture(5)).save(path, kind)
+    return path
+
+
+@pytest.mark.parametrize("kind", STILLS)
+def test_a_still_picture_is_no_video(kind, tmp_path, store):
+    if kind.lower() in ("avif", "webp") and not features.check(kind.lower()):
+        pytest.skip(f"this Pillow writes no {kind}")
+    if kind in ("HEIC", "tiles") and not can_encode("libx265"):
+        pytest.skip("this PyAV has no encoder libx265")
+    path = save_still(tmp_path / "picture.mp4", kind)
+    assert open_image(path).mode == "RGB"
+    for call in (
+        lambda: probe_video(path),
+        lambda: extract_frames(path),
+        lambda: ingest(path, LightEncoder(), store, progress=False),
+    ):
+        with pytest.raises(VideoReadError, match=r"is a still picture, .*image_query.*open_image$"):
+            call()
+    assert store.list_videos().empty
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "AVIF"])
+def test_an_animation_is_a_video(kind, tmp_path):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    path = tmp_path / "a.mp4"
+    save_animation(tmp_path / f"a.{kind.lower()}").rename(path)
+    assert len(list(extract_frames(path, every_seconds=0.1))) == 20
+
+
+def test_a_video_of_one_frame_is_no_still(tmp_path):
+    assert len(list(extract_frames(write_video(tmp_path / "one.mp4", count=1)))) == 1
 
 
 @pytest.mark.parametrize("flags", ["faststart", "disable_chpl", "+frag_keyframe+empty_moov"])

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from videolib.cores import available_cores
-from videolib.encoding.towers import clip, embed_pixels, embed_tokens, load_clip
+from videolib.encoding.towers import clip, embed_pixels, embed_tokens, is_quick, load_clip
 from videolib.encoding.weights import find_weights, model_name
 from videolib.images import ImageSource, open_image
 from videolib.search import normalize
@@ -22,6 +22,7 @@ from videolib.types import FloatArray, Frame, RGBArray
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Preprocess = Literal["fast", "reference"]
+Activation = Literal["auto", "quick_gelu", "gelu"]
 T = TypeVar("T")
 
 
@@ -44,6 +45,9 @@ class ClipEncoder:
     preprocess
         "fast" resizes as clip does, several times faster and at most two grey levels apart (images about twice
         as high as wide, or higher, as fast as clip); "reference" is clip's own preprocessing, bit for bit.
+    activation
+        What the model was trained with, which its weights do not show: "quick_gelu", as all of OpenAI's, or "gelu",
+        as most of open_clip's. "auto" is "quick_gelu", with a warning where the file is not known to be OpenAI's.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class ClipEncoder:
         batch_size: int = 32,
         precision: Precision = "auto",
         preprocess: Preprocess = "fast",
+        activation: Activation = "auto",
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -68,14 +73,17 @@ class ClipEncoder:
             raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
         if preprocess not in get_args(Preprocess):
             raise ValueError(f"preprocess must be one of {get_args(Preprocess)}, got {preprocess!r}")
+        if activation not in get_args(Activation):
+            raise ValueError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
         self.batch_size = batch_size
         self.device = _pick_device(device)
         if self.device.type == "cpu":  # in a container torch counts the cores of the whole machine
             torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
         self.precision = _pick_precision(self.device) if precision == "auto" else precision
         path = find_weights(model)
-        self.model = model_name(path)
-        self._clip = load_clip(path, self.device, getattr(torch, self.precision))
+        self._clip = load_clip(path, self.device, getattr(torch, self.precision), activation)
+        # another activation gives other embeddings, which are not to be mixed with these
+        self.model = model_name(path) + ("" if is_quick(self._clip.transformer) else "-gelu")
         self.dimension = int(self._clip.text_projection.shape[1])
         self._resolution = int(self._clip.visual.input_resolution)
         self._resize = _resize_fast if preprocess == "fast" else _resize_as_clip

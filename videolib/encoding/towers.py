@@ -9,27 +9,38 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from videolib.encoding.weights import is_official
+from videolib.encoding.weights import is_demo, is_official
 from videolib.errors import ModelError
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     import clip as clip  # the other modules take it from here, so that the warning is filtered for all
 
+ARCHIVE_NUMBERS = {
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+}  # beside the weights in OpenAI's archives
+LARGEST_WIDTH = 1024  # of OpenAI's image towers; the wider ones of open_clip have heads of other sizes
 UNPACKED = 16  # times its bytes that a file may take in memory; the demo model takes four times
 # Of clip's own preprocessing: channel means and standard deviations of its training images.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def load_clip(path: Path, device: torch.device, dtype: torch.dtype) -> clip.model.CLIP:
+def load_clip(path: Path, device: torch.device, dtype: torch.dtype, activation: str) -> clip.model.CLIP:
     """Load a checkpoint: a state dict, or one of OpenAI's own archives; ModelError if it is no CLIP model.
+
+    The weights do not show which activation they were trained with: with "auto" it is QuickGELU, OpenAI's, and a
+    warning if the file is not known to be theirs.
 
     `clip.load` makes a random model at full precision first, which costs as much memory again. Here the
     model is built without weights, and the file's tensors are converted one by one and become its weights.
     """
     state = _read_state(path)
     _check_weights(state, path)
+    _check_layout(state, path)
+    is_known = activation != "auto" or state.keys() >= ARCHIVE_NUMBERS or is_demo(path)
     try:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
@@ -41,6 +52,17 @@ def load_clip(path: Path, device: torch.device, dtype: torch.dtype) -> clip.mode
         raise ModelError(f"model must fit {device}, and {str(path)!r} does not: try device='cpu'") from error
     except Exception:  # a wrong shape or name; torch lists every one
         raise _no_clip(path, "has other tensors than a CLIP model") from None
+    if activation == "gelu":
+        for module in model.modules():
+            if isinstance(module, clip.model.ResidualAttentionBlock):
+                module.mlp.gelu = torch.nn.GELU()
+    if not is_known:
+        warnings.warn(
+            f"{str(path)!r} does not tell whether it was trained with QuickGELU, as OpenAI's models were, or with "
+            "GELU, as most of open_clip's: QuickGELU is taken, and with the wrong one it finds worse; pass "
+            "activation='quick_gelu' or activation='gelu'",
+            stacklevel=3,
+        )
     return model
 
 
@@ -50,6 +72,12 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         warnings.filterwarnings("ignore", message="`torch.jit.load` is deprecated")
         is_script = False
         try:
+            if _is_safetensors(path):
+                raise _no_clip(
+                    path,
+                    "is a safetensors file",
+                    "save it anew by torch.save(safetensors.torch.load_file(path), 'model.pt')",
+                )
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
                     entries = archive.infolist()
@@ -86,11 +114,35 @@ def _check_weights(state: object, path: Path) -> None:
             raise _no_clip(path, f"has {str(name)[:80]!r} with zeros alone")
 
 
-def _no_clip(path: Path, problem: str) -> ModelError:
-    return ModelError(
-        f"model must be a CLIP checkpoint, got {str(path)!r}, which {problem}: download it again, or save the "
-        "model's state_dict() with torch.save"
-    )
+def _check_layout(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Refuse what another library wrote, where it can be told by name or would compute something else."""
+    if "text_model.embeddings.token_embedding.weight" in state:
+        raise _no_clip(
+            path,
+            "is one of transformers' CLIPModel, with tensors of other names",
+            "give OpenAI's own by its name, such as 'ViT-B/32', or convert it",
+        )
+    width = state.get("visual.class_embedding", torch.empty(0)).numel()
+    if width > LARGEST_WIDTH:
+        raise _no_clip(
+            path,
+            f"is {width} wide, as open_clip's ViT-H and larger ones, whose attention has heads of other sizes",
+            "use a ViT-B or ViT-L",
+        )
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def _no_clip(
+    path: Path,
+    problem: str,
+    remedy: str = "download it again, or save the model's state_dict() with torch.save",
+) -> ModelError:
+    return ModelError(f"model must be a CLIP checkpoint, got {str(path)!r}, which {problem}: {remedy}")
 
 
 def embed_pixels(model: clip.model.CLIP, pixels: torch.Tensor) -> torch.Tensor:
@@ -131,8 +183,14 @@ def _embed_patches(visual: clip.model.VisionTransformer, image: torch.Tensor) ->
     return rows
 
 
+def is_quick(transformer: clip.model.Transformer) -> bool:
+    """Tell whether its activation is QuickGELU, as in all of OpenAI's models."""
+    return isinstance(transformer.resblocks[0].mlp.gelu, clip.model.QuickGELU)
+
+
 def _run_blocks(transformer: clip.model.Transformer, x: torch.Tensor, *, causal: bool) -> torch.Tensor:
     n, length, width = x.shape
+    quick = is_quick(transformer)
     x = x.reshape(n * length, width)
     # The two largest tensors, once for all blocks: to get their memory anew takes longer than to fill it.
     qkv = x.new_empty(n * length, 3 * width)
@@ -144,7 +202,10 @@ def _run_blocks(transformer: clip.model.Transformer, x: torch.Tensor, *, causal:
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
         x = x + attn.out_proj(attended.transpose(1, 2).reshape(n * length, width))
         torch.addmm(fc.bias, _norm(block.ln_2, x), fc.weight.T, out=hidden)
-        functional.silu(hidden.mul_(1.702), inplace=True).div_(1.702)  # QuickGELU: y * sigmoid(1.702 y)
+        if quick:  # y * sigmoid(1.702 y)
+            functional.silu(hidden.mul_(1.702), inplace=True).div_(1.702)
+        else:
+            hidden = functional.gelu(hidden)
         x = x + block.mlp.c_proj(hidden)
     return x.view(n, length, width)
 

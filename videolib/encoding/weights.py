@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from pathlib import Path
 
@@ -66,6 +67,13 @@ def model_name(path: Path) -> str:
 def is_official(path: Path) -> bool:
     """Tell whether a file is one of OpenAI's own, by its SHA-256."""
     return file_sha256(path) in _official_digests()
+
+
+def is_demo(path: Path) -> bool:
+    """Tell whether a file is the demo model, by its bytes."""
+    return path.stat().st_size == DEMO_MODEL_PATH.stat().st_size and filecmp.cmp(
+        path, DEMO_MODEL_PATH, shallow=False
+    )
 
 
 def _official_digests() -> dict[str, str]:

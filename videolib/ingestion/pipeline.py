@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,8 @@ from videolib.video import SamplePlan, sample_frames
 if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
-BATCH_SIZE = 32  # frames that are written at once
+BATCH_SIZE = 32  # frames that are written at once; fewer of the first ones
+FIRST_SIZE = 4  # a power of two; the first batch, and each that follows is as large as all before it
 ENCODE_SIZE = 8  # images that one worker embeds at once
 WAITING_BATCHES = 2  # in the model while the next one is decoded
 SHRUNK_BYTES = 500_000  # of a decoded frame, in memory
@@ -58,8 +59,8 @@ def embed_samples(
 ) -> Generator[pd.DataFrame, None, None]:
     """Decode and embed, in one pool of one-thread workers; yield rows of the frames table in batches.
 
-    Which frames are stills is decided within a batch, so that an ingest that resumes after any batches writes
-    the same rows as an undisturbed one.
+    Which frames are stills is decided within a batch, and where batches end is told by the frame numbers alone, so
+    that an ingest that resumes after any batches writes the same rows as an undisturbed one.
     """
     on_cpu = str(getattr(encoder, "device", "cpu")) == "cpu"
     size = ENCODE_SIZE if on_cpu else BATCH_SIZE  # a GPU takes one batch at a time, the larger the better
@@ -69,16 +70,25 @@ def embed_samples(
             samples, lambda image: _shrink(image, encoder), converted_bytes=SHRUNK_BYTES, pool=pool
         )
         with closing(frames):
-            for batch in iter(lambda: list(islice(frames, BATCH_SIZE)), []):
+            for _, group in groupby(frames, lambda frame: _batch_of(frame[0])):
+                batch = list(group)
                 fresh, source = _find_stills([shrunk.tiny for _, _, shrunk in batch], reuse_stills)
                 images = [batch[row][2].prepared for row in fresh]
                 parts = [images[start : start + size] for start in range(0, len(images), size)]
                 futures = [pool.submit(encoder.encode_images, part) for part in parts]
                 waiting.append(_Waiting(batch, source, futures))
-                if len(waiting) > WAITING_BATCHES:
+                while waiting and (len(waiting) > WAITING_BATCHES or waiting[0].is_done()):
                     yield waiting.popleft().rows(video_id)
             while waiting:
                 yield waiting.popleft().rows(video_id)
+
+
+def _batch_of(frame_number: int) -> int:
+    """Tell which batch a frame belongs to; the first ones are small, so that something is soon stored."""
+    place = frame_number - 1
+    if place >= BATCH_SIZE:
+        return BATCH_SIZE + place // BATCH_SIZE
+    return max(place, FIRST_SIZE - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,9 @@ class _Waiting:
     batch: list[tuple[int, float, _Shrunk]]
     source: list[int]
     futures: list[Future[FloatArray]]
+
+    def is_done(self) -> bool:
+        return all(future.done() for future in self.futures)
 
     def rows(self, video_id: str) -> pd.DataFrame:
         embeddings = np.concatenate([future.result() for future in self.futures])

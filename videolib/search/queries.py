@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,30 @@ if TYPE_CHECKING:
     from videolib.images import ImageSource
 
 
-def text_query(text: str, encoder: Encoder) -> FloatArray:
-    """Embed a description: (d,) float32, unit length; ValueError if it is blank or too long."""
+def text_query(text: str, encoder: Encoder, *, truncate: bool = False) -> FloatArray:
+    """Embed a description: (d,) float32, unit length.
+
+    OpenAI's models were trained on English. A word of German or French may work by chance; Chinese, Arabic or
+    emoji give an embedding like any text, and it finds nearly anything: translate first.
+
+    Parameters
+    ----------
+    text
+        What to look for, in English; of at most 75 tokens, about 60 words, with OpenAI's models.
+    encoder
+        The encoder that made the embeddings to be searched.
+    truncate
+        Cut a longer text instead of refusing it, where the encoder can, as `ClipEncoder` does.
+
+    Raises
+    ------
+    ValueError
+        If the text is blank or too long.
+    """
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text must describe what to look for, got {text!r}")
-    return encoder.encode_texts([text]).ravel()  # (1, d) to (d,)
+    options: dict[str, Any] = {"truncate": True} if truncate else {}  # an encoder of one's own may have none
+    return encoder.encode_texts([text], **options).ravel()  # (1, d) to (d,)
 
 
 def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:

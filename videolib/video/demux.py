@@ -79,13 +79,15 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise VideoReadError(f"{path} {reason}; download or export it again") from error
     with container:
         name = container.format.name
-        if name in ("tty", "image2") or name.endswith("_pipe"):
-            raise VideoReadError(f"{path} is a text or a still picture, not a video; pass a video file")
+        if name == "tty":
+            raise VideoReadError(f"{path} is a text, not a video; pass a video file")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams and len(container.streams) >= _MOST_STREAMS:
             raise VideoReadError(_too_many(path))
         if not streams:
             raise VideoReadError(f"{path} has no video stream, such as an audio file; pass a video file")
+        if name in ("image2", "ico") or name.endswith("_pipe") or all(map(_is_still, streams)):
+            raise VideoReadError(_still_picture(path))
         # the still that an AVIF sequence begins with is a stream, too, of no length
         stream = max(streams, key=lambda s: (s.disposition & Disposition.default, not _is_still(s)))
         if cast(Any, stream.codec_context) is None:
@@ -95,6 +97,12 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def _too_many(path: Path) -> str:
     return f"{path} has more streams than the {_MOST_STREAMS} that FFmpeg reads; copy its video alone to a new file"
+
+
+def _still_picture(path: Path) -> str:
+    return (
+        f"{path} is a still picture, not a video; pass it to image_query to search with it, or to open_image"
+    )
 
 
 def _is_still(stream: VideoStream) -> bool:
@@ -182,6 +190,8 @@ def read_packets(path: Path) -> PacketTable:
         lengths, sizes, positions, gaps, keyframe, discarded, corrupt, layers, referenced = columns
         format_name = container.format.name.split(",")[0]
         is_cut = is_cut_short(path, format_name, tail=tail)
+        if len(times) == 1 and format_name in ("gif", "apng") and not is_cut:
+            raise VideoReadError(_still_picture(path))
         corrupt[-1] |= is_cut and format_name in _TORN_AT_END
         return PacketTable(
             path=path,
