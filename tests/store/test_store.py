@@ -278,8 +278,9 @@ def test_a_search_takes_several_videos(store):
 
 @pytest.mark.parametrize("is_filled", [True, False])
 def test_an_unknown_video_among_several_is_named(store, is_filled):
-    if is_filled:
-        write_at(store, 2, "v1")
+    write_at(store, 2, "v1")
+    if not is_filled:
+        store.delete_video("v1")
     for ids in ("v9", ["v1", "v9"]):
         name = "v9" if is_filled or isinstance(ids, str) else "v1"
         with pytest.raises(
