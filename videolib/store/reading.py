@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -239,7 +240,9 @@ class Reading(Connected):
                 done += len(batch)
                 after = int(batch["frame_number"].iloc[-1])
                 keys.append(batch)
-        return FrameIndex(pd.concat(keys, ignore_index=True), embeddings[:done], self._read_pictures)
+        titles = dict(zip(videos["video_id"], videos["title"], strict=True))
+        read_pictures = partial(self._read_pictures, titles)
+        return FrameIndex(pd.concat(keys, ignore_index=True), embeddings[:done], read_pictures)
 
     @retried
     def _read_batch(
@@ -256,13 +259,10 @@ class Reading(Connected):
             return self._database.read(connection, self._database.rows_first(statement))
 
     @retried
-    def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
+    def _read_pictures(self, titles: dict[str, str], keys: pd.DataFrame) -> pd.DataFrame:
         with self._begin() as connection:
             pictures = self._select_pictures(connection, keys)
-            ids = keys["video_id"].unique().tolist()
-            of_ids = select(VIDEOS.c.video_id, VIDEOS.c.title).where(VIDEOS.c.video_id.in_(ids))
-            titles = {row.video_id: row.title for row in connection.execute(of_ids)}
-            return pictures.assign(title=pictures["video_id"].map(titles))
+        return pictures.assign(title=pictures["video_id"].map(titles))
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
