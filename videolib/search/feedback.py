@@ -49,12 +49,12 @@ def refine(
         If a shape is wrong, a number is not finite, or there are no embeddings.
     """
     one, frames = normalize(query), np.asarray(embeddings, dtype=np.float32)
-    wanted, unwanted = _marked("liked", liked, one), _marked("disliked", disliked, one)
     if one.ndim != 1 or frames.size == 0:
         raise ValueError(
             f"query must be (d,) and embeddings (n, d) with n above 0, got shapes {one.shape} and {frames.shape}: "
             "pass the frames to be searched, or a sample of them"
         )
+    wanted, unwanted = _marked("liked", liked, one), _marked("disliked", disliked, one)
     if not len(wanted) and not len(unwanted):
         return one
     mean = frames.mean(axis=0)

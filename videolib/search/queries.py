@@ -112,8 +112,9 @@ def combine(
         )
     spreads = [float(np.std(similarity(part, embeddings))) for part in parts]
     # A part that is the same for every frame cannot change the ranking, whatever it is divided by.
-    total = shares / np.array([spread or 1.0 for spread in spreads], dtype=np.float32) @ parts
-    if not total.any():
+    scaled = shares / np.array([spread or 1.0 for spread in spreads], dtype=np.float32)
+    total = scaled @ parts
+    if np.abs(total).max() <= 1e-6 * np.abs(scaled[:, None] * parts).max():
         raise ValueError(
             f"weights must leave something to look for, got {shares.tolist()}, and the parts cancel out: "
             "give one of them more weight"
