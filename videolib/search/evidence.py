@@ -31,8 +31,8 @@ REFERENCE_SHARE = 0.25
 ROUNDING = 1e-6  # databases add in another order: a null query that is the query itself ties with it
 CHUNK_SIZE = 16_384  # frames that are compared with all null queries at a time
 
-_EVERYDAY = Path(__file__).with_name("null_queries.txt")
-_DEMO = DEMO_MODEL_PATH.with_name("null_queries.txt")
+_EVERYDAY = Path(__file__).with_name("nulls.txt")
+_DEMO = DEMO_MODEL_PATH.with_name("nulls.txt")
 _known: dict[str, NullQueries] = {}
 
 
