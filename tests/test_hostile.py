@@ -79,6 +79,9 @@ def walk_store(store: FrameStore, text: str) -> None:
     assert len(store.read_frames(key)) == len(next(store.read_batches(key))) == 3
     assert store.read_frame_numbers(key).tolist() == [1, 2, 3]
     assert store.similarities(ROWS[1], key)["similarity"].idxmax() == 1
+    assert len(store.sample_embeddings(video_id=key)) == len(next(store.read_embeddings(key))) == 3
+    nulls = videolib.NullQueries((text,) * 99, np.repeat(-ROWS[:1], 99, axis=0))
+    assert videolib.judge(matches, ROWS[1], store, nulls, video_id=key)["found"][0]
     index = store.load_index(key)
     pd.testing.assert_frame_equal(index.search(ROWS[1]), matches)
     assert "<script>" not in shown(index)
@@ -151,6 +154,25 @@ def test_titles_of_moments(text, store):
     videolib.plot_timeline(make_video(title=text), moments, moments=moments).savefig(io.BytesIO())
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_labels_and_null_queries(text, tmp_path, encoder, monkeypatch):
+    monkeypatch.setenv("VIDEOLIB_MODEL_DIR", str(tmp_path))
+    nulls = videolib.null_queries(encoder, [text[:70], "a car"])
+    assert nulls.texts[0] == text[:70]
+    assert text not in repr(nulls)
+    table = videolib.label_frames(ROWS, [text[:70], "a boat"], encoder, nulls=nulls)
+    spans = videolib.label_spans([0, 1, 2], table)
+    assert set(spans["label"]) <= {text[:70], "a boat"}
+    assert "<script>" not in shown(spans)
+    videolib.plot_labels(make_video(title=text), spans, labels=table.columns, title=text).savefig(
+        io.BytesIO()
+    )
+    with pytest.raises(ValueError, match="tokens each"):
+        videolib.null_queries(encoder, [text * 99])
+    with pytest.raises(ValueError, match="tokens each"):
+        videolib.label_frames(ROWS, [text * 99], encoder)
+
+
 def test_queries_and_pictures(text, tmp_path, encoder):
     chosen = videolib.check_parameters(query_text=text, store_path=text, model=text)
     assert (chosen.query_text, chosen.store_path, chosen.model) == (text.strip(), text, text)
@@ -187,7 +209,7 @@ def test_a_name_that_is_too_long_for_a_file_is_no_model():
 def test_the_walk_leaves_no_public_function_out():
     here = Path(__file__).read_text(encoding="utf-8")
     classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
-    numbers = {"combine", "normalize", "similarity", "top_k"}  # they take no text
+    numbers = {"combine", "normalize", "refine", "similarity", "top_k"}  # they take no text
     results = {"FrameIndex", "Preflight", "Video", "Frame", "Parameters"}  # made by those above
     public = set(videolib.__all__) - classes - numbers - results
     assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()

@@ -1,5 +1,6 @@
 from .display import play_clip as play_clip
 from .display import plot_frames as plot_frames
+from .display import plot_labels as plot_labels
 from .display import plot_moments as plot_moments
 from .display import plot_timeline as plot_timeline
 from .downloads import fetch_video as fetch_video
@@ -18,10 +19,16 @@ from .ingestion import preflight as preflight
 from .parameters import Parameters as Parameters
 from .parameters import check_parameters as check_parameters
 from .search import FrameIndex as FrameIndex
+from .search import NullQueries as NullQueries
 from .search import combine as combine
 from .search import image_query as image_query
+from .search import judge as judge
+from .search import label_frames as label_frames
+from .search import label_spans as label_spans
 from .search import match_frames as match_frames
 from .search import normalize as normalize
+from .search import null_queries as null_queries
+from .search import refine as refine
 from .search import similarity as similarity
 from .search import text_query as text_query
 from .search import top_k as top_k

@@ -123,3 +123,82 @@ def test_combine_refuses(options, message):
 def test_combine_refuses_queries_of_two_models():
     with pytest.raises(ValueError, match=r"text and image must .* got shapes \(16,\) and \(8,\)"):
         combine(TEXT, IMAGE[:8], balance="none")
+
+
+def z_scores(query, embeddings) -> np.ndarray:
+    values = similarity(query, embeddings)
+    return (values - values.mean()) / values.std()
+
+
+def test_any_number_of_queries_is_a_weighted_sum_of_z_scores():
+    parts, embeddings = unit_rows(4, seed=5), unit_rows(300, seed=2)
+    weights = [1, -0.5, 2, 0.25]
+    expected = sum(w * z_scores(part, embeddings) for w, part in zip(weights, parts, strict=True))
+    combined = combine(parts, weights=weights, embeddings=embeddings)
+    assert np.argsort(-similarity(combined, embeddings)).tolist() == np.argsort(-expected).tolist()
+
+
+def test_queries_may_come_as_a_list_or_one_by_one():
+    embeddings = unit_rows(20)
+    for options in ({"embeddings": embeddings}, {"balance": "none"}):
+        expected = combine(TEXT, IMAGE, **options)
+        np.testing.assert_array_equal(combine([TEXT, IMAGE], **options), expected)
+        np.testing.assert_array_equal(combine(np.stack([TEXT, IMAGE]), **options), expected)
+        np.testing.assert_allclose(combine(TEXT, IMAGE, weights=[0.5, 0.5], **options), expected, atol=1e-6)
+    np.testing.assert_allclose(combine([TEXT], embeddings=embeddings), TEXT, atol=1e-6)
+    thirds = combine([TEXT, IMAGE, TEXT], balance="none")
+    np.testing.assert_allclose(thirds, (2 * TEXT + IMAGE) / 3, atol=1e-6)
+
+
+def test_a_negative_weight_asks_for_what_does_not_show_it():
+    """Frames of a car, of something red, of both and of neither: a car that is not red comes first."""
+    frames = normalize([[1, 0, 0.2], [0, 1, 0.2], [1, 1, 0.2], [0, 0, 1]])
+    car, red = np.eye(3)[:2]
+    assert similarity(combine([car, red], weights=[1, 1], embeddings=frames), frames).argmax() == 2
+    wanted = similarity(combine([car, red], weights=[1, -0.5], embeddings=frames), frames)
+    assert wanted.argmax() == 0
+    assert wanted.argmin() == 1
+
+
+@pytest.mark.parametrize(
+    ("queries", "options", "message"),
+    [
+        ([], {}, "got shapes of none"),
+        ([TEXT, IMAGE[:8]], {}, r"got shapes \(16,\) and \(8,\)"),
+        (TEXT, {}, r"got shapes \(\)"),
+        (np.zeros((2, 2, 2)), {}, r"got shapes \(2, 2\)"),
+        ([TEXT, IMAGE], {"weights": [1]}, "weights must be 2 finite numbers"),
+        ([TEXT, IMAGE], {"weights": [1, np.nan]}, "weights must be 2 finite numbers"),
+        ([TEXT, IMAGE], {"weights": [0, 0]}, "not all 0"),
+        ([TEXT, IMAGE], {"weights": [1, 1], "weight": 0.5}, "2 queries and weights"),
+        ([TEXT, IMAGE, TEXT], {"weight": 0.5}, "first one's share of two queries, got it with 3"),
+        ([TEXT, TEXT], {"weights": [1, -1]}, "weights must leave something"),
+    ],
+)
+def test_combine_refuses_parts_and_weights_that_do_not_fit(queries, options, message):
+    with pytest.raises(ValueError, match=message):
+        combine(queries, embeddings=unit_rows(20), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a car that is not red", "not"),
+        ("No car at all", "No"),
+        ("a street without cars", "without"),
+        ('a sign that says "no"', "no"),
+        ("a car that isn't red", "isn't"),
+        ("a car that isn\u2019t red", "isn\u2019t"),
+    ],
+)
+def test_a_negation_gets_a_warning_that_names_what_works(encoder, text, word):
+    with pytest.warns(UserWarning, match=rf"reads over '?\"?{word}.*negative weight.*combine") as caught:
+        query = text_query(text, encoder)
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(query, encoder.encode_texts([text])[0])
+
+
+@pytest.mark.parametrize("text", ["a knot in a rope", "snow on a notebook", "nobody", "a red car", "a piano"])
+def test_words_that_merely_hold_a_negation_get_none(encoder, text, recwarn):
+    text_query(text, encoder)
+    assert not recwarn

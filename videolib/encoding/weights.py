@@ -10,6 +10,7 @@ from videolib.addresses import hide_secrets, local_path, printable
 from videolib.demo import DEMO_MODEL_PATH
 from videolib.downloads import download_file, file_sha256, read_head
 from videolib.errors import DownloadError, ModelError
+from videolib.folders import model_folders
 
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -44,8 +45,7 @@ def find_weights(model: str | os.PathLike[str], *, progress: bool = True) -> Pat
         )
     url = addresses[model]
     sha256, name = url.split("/")[-2:]
-    given = os.environ.get("VIDEOLIB_MODEL_DIR")
-    paths = [local_path(directory) / name for directory in (given, "~/.cache/clip") if directory]
+    paths = [folder / name for folder in model_folders()]
     for path in paths:
         if path.is_file():
             return _checked(path, sha256)

@@ -1,3 +1,9 @@
+from .evidence import NullQueries as NullQueries
+from .evidence import judge as judge
+from .evidence import null_queries as null_queries
+from .feedback import refine as refine
+from .labels import label_frames as label_frames
+from .labels import label_spans as label_spans
 from .matches import MATCH_COLUMNS as MATCH_COLUMNS
 from .matches import make_matches as make_matches
 from .matches import match_frames as match_frames
@@ -8,4 +14,5 @@ from .queries import text_query as text_query
 from .similarities import check_k as check_k
 from .similarities import normalize as normalize
 from .similarities import similarity as similarity
+from .similarities import spread_evenly as spread_evenly
 from .similarities import top_k as top_k

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from videolib.errors import StoreError
 from videolib.search.matches import make_matches
-from videolib.search.similarities import check_k, similarity, top_k
+from videolib.search.similarities import check_k, similarity, spread_evenly, top_k
+from videolib.types import FloatArray
 
 CHUNK_SIZE = 65_536  # rows that are converted to float32 at a time
 
@@ -75,3 +77,29 @@ class FrameIndex:
         best = top_k(similarities, k)
         keys = self._frames.iloc[best]
         return make_matches(keys, similarities[best], self._read_pictures(keys))
+
+    def list_videos(self) -> pd.DataFrame:
+        """List the videos whose frames are in it: columns video_id, frame_count, last_frame_number and latest,
+        which all of them are here."""
+        frames = self._frames.groupby("video_id")["frame_number"]
+        return frames.agg(frame_count="count", last_frame_number="max").reset_index().assign(latest=True)
+
+    def read_embeddings(self, video_id: str) -> Iterator[FloatArray]:
+        """Give a video's embeddings in order, (m, d) float32 at a time, as `FrameStore.read_embeddings` does."""
+        first, end = self._span(video_id)
+        for start in range(first, end, CHUNK_SIZE):
+            yield self._embeddings[start : min(start + CHUNK_SIZE, end)].astype(np.float32, copy=False)
+
+    def sample_embeddings(self, n: int = 1000, *, video_id: str | None = None) -> FloatArray:
+        """Give the same fair sample as `FrameStore.sample_embeddings`: (m, d) float32."""
+        first, end = (0, len(self)) if video_id is None else self._span(video_id)
+        sample: FloatArray = self._embeddings[first + spread_evenly(end - first, n)].astype(np.float32)
+        return sample
+
+    def _span(self, video_id: str) -> tuple[int, int]:
+        """Where a video's rows begin and end: they are in order."""
+        ids = self._frames["video_id"]
+        first, end = (int(ids.searchsorted(video_id, side=side)) for side in ("left", "right"))
+        if first == end:
+            raise StoreError(f"video_id must be of a video in the index, got {video_id!r}: see list_videos()")
+        return first, end

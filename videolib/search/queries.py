@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,12 +17,15 @@ if TYPE_CHECKING:
     from videolib.encoding import Encoder
     from videolib.images import ImageSource
 
+_NEGATION = re.compile(r"\b(?:not|no|without)\b|\w+n['\u2019]t\b", re.IGNORECASE)
+
 
 def text_query(text: str, encoder: Encoder, *, truncate: bool = False) -> FloatArray:
     """Embed a description: (d,) float32, unit length.
 
     OpenAI's models were trained on English. A word of German or French may work by chance; Chinese, Arabic or
-    emoji give an embedding like any text, and it finds nearly anything: translate first.
+    emoji give an embedding like any text, and it finds nearly anything: translate first. A text that says what
+    is *not* to be there is warned of, because CLIP reads over that.
 
     Parameters
     ----------
@@ -38,6 +43,12 @@ def text_query(text: str, encoder: Encoder, *, truncate: bool = False) -> FloatA
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text must describe what to look for, got {text!r}")
+    if negation := _NEGATION.search(text):
+        warnings.warn(
+            f"text should say what is there, because CLIP reads over {negation[0]!r}: embed what must not be there as "
+            "a query of its own, and give it a negative weight, such as combine([car, red], weights=[1, -0.5], ...)",
+            stacklevel=2,
+        )
     options: dict[str, Any] = {"truncate": True} if truncate else {}  # an encoder of one's own may have none
     return encoder.encode_texts([text], **options).ravel()  # (1, d) to (d,)
 
@@ -68,14 +79,13 @@ def image_query(image: ImageSource, encoder: Encoder) -> FloatArray:
 
 
 def combine(
-    text_query: npt.ArrayLike,
-    image_query: npt.ArrayLike,
-    *,
-    weight: float = 0.5,
+    *queries: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    weight: float | None = None,
     balance: Literal["standardize", "none"] = "standardize",
     embeddings: npt.ArrayLike | None = None,
 ) -> FloatArray:
-    """Combine a text query and an image query into one.
+    """Combine any number of queries into one; a negative weight asks for what does not show that part.
 
     Image similarities spread far more over a video's frames than text similarities do, so that a plain
     mean follows the image. Standardizing divides each part by the standard deviation of its
@@ -83,14 +93,18 @@ def combine(
 
     Parameters
     ----------
-    text_query, image_query
-        (d,) each, of one encoder.
+    queries
+        (d,) each, of one encoder; or one list of them. The usual two are a text query and an image query.
+    weights
+        (m,) one for each query, of any sign and size; equal shares if not given. "A car that is not red" is
+        ``combine([car, red], weights=[1, -0.5], embeddings=sample)``.
     weight
-        The text's share, from 0 (the image alone) to 1 (the text alone).
+        Of two queries, instead of `weights`: the first one's share, from 0 (the second alone) to 1.
     balance
-        "standardize", or "none" for the plain mean ``weight * text_query + (1 - weight) * image_query``.
+        "standardize", or "none" for the plain weighted sum, such as the mean of the two.
     embeddings
-        (n, d) embeddings of the frames to be searched, or a fair sample of them; "none" needs none.
+        (n, d) embeddings of the frames to be searched, or a fair sample of them, such as
+        `FrameStore.sample_embeddings` gives; "none" needs none.
 
     Returns
     -------
@@ -99,26 +113,62 @@ def combine(
     Raises
     ------
     ValueError
-        If the weight, the balance or a shape is wrong, or there are no embeddings to standardize by.
+        If a weight, the balance or a shape is wrong, the weights leave nothing, or there are no embeddings to
+        standardize by.
     """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight must lie between 0 (image only) and 1 (text only), got {weight}")
-    text_shape, image_shape = np.shape(text_query), np.shape(image_query)
-    if len(text_shape) != 1 or text_shape != image_shape:
-        raise ValueError(
-            f"text and image must be two queries (d,) of one encoder, got shapes {text_shape} and {image_shape}"
-        )
-    parts = np.asarray([text_query, image_query], dtype=np.float32)  # (2, d)
-    shares = np.asarray([weight, 1 - weight], dtype=np.float32)
+    parts = _parts(queries)  # (m, d)
+    shares = _shares(len(parts), weights, weight)  # (m,)
     if balance == "none":
         return shares @ parts
     if balance != "standardize":
         raise ValueError(f"balance must be 'standardize' or 'none', got {balance!r}")
-    if embeddings is None or len(np.asarray(embeddings)) == 0:
+    if embeddings is None or len(embeddings := np.asarray(embeddings, dtype=np.float32)) == 0:
         raise ValueError(
             "embeddings of the frames to be searched are needed to standardize by, got none: "
             "pass them, or balance='none'"
         )
     spreads = [float(np.std(similarity(part, embeddings))) for part in parts]
     # A part that is the same for every frame cannot change the ranking, whatever it is divided by.
-    return normalize(shares / [spread or 1.0 for spread in spreads] @ parts)
+    scaled = shares / np.array([spread or 1.0 for spread in spreads], dtype=np.float32)
+    total = scaled @ parts
+    if np.abs(total).max() <= 1e-6 * np.abs(scaled[:, None] * parts).max():
+        raise ValueError(
+            f"weights must leave something to look for, got {shares.tolist()}, and the parts cancel out: "
+            "give one of them more weight"
+        )
+    return normalize(total)
+
+
+def _parts(queries: tuple[npt.ArrayLike, ...]) -> FloatArray:
+    """Queries given one by one, or as one list, as (m, d)."""
+    given = list(queries[0]) if len(queries) == 1 else list(queries)  # type: ignore[arg-type]
+    shapes = sorted({np.shape(each) for each in given}, reverse=True)
+    if len(shapes) != 1 or len(shapes[0]) != 1:
+        raise ValueError(
+            "queries such as a text and image must be embeddings (d,) of one encoder, "
+            f"got shapes {' and '.join(map(str, shapes)) or 'of none'}"
+        )
+    return np.asarray(given, dtype=np.float32)
+
+
+def _shares(count: int, weights: npt.ArrayLike | None, weight: float | None) -> FloatArray:
+    """The weight of each query, (m,)."""
+    if weight is not None:
+        if weights is not None or count != 2:
+            raise ValueError(
+                f"weight is the first one's share of two queries, got it with {count} queries"
+                f"{' and weights' if weights is not None else ''}: pass weights, one for each query"
+            )
+        if not 0 <= weight <= 1:
+            raise ValueError(
+                f"weight must lie between 0 (image only) and 1 (text only), got {weight}: weights may be negative"
+            )
+        return np.asarray([weight, 1 - weight], dtype=np.float32)
+    if weights is None:
+        return np.full(count, 1 / count, dtype=np.float32)
+    shares = np.asarray(weights, dtype=np.float32)
+    if shares.shape != (count,) or not np.isfinite(shares).all() or not shares.any():
+        raise ValueError(
+            f"weights must be {count} finite numbers, one for each query and not all 0, got {weights!r}"
+        )
+    return shares

@@ -86,6 +86,19 @@ def top_k(similarities: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.intp]:
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
 
 
+def spread_evenly(count: int, n: int) -> npt.NDArray[np.int64]:
+    """Positions of n items of count, spread evenly, ascending; all of them where count is no more than n."""
+    try:
+        number = operator.index(n)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"n must be a whole number above 0, got {n!r}")
+    if count <= number:
+        return np.arange(count, dtype=np.int64)
+    return (2 * np.arange(number, dtype=np.int64) + 1) * count // (2 * number)
+
+
 def check_k(k: int) -> int:
     """Return k as an int; ValueError if it is no whole number or negative."""
     try:
