@@ -23,6 +23,8 @@ from videolib.images import encode_jpeg
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # whose files are programs, not a package
 
+import itertools
+
 from demo_scenes import COLOURS, OBJECTS, SETTINGS, Scene, draw_scene, random_scene  # noqa: E402
 
 FOLDER = ROOT / "build" / "scenes"
@@ -117,7 +119,7 @@ def fill(store: FrameStore, videos: Sequence[DemoVideo], *, every_seconds: float
 def _make_video(rng: np.random.Generator, video_id: str, kinds: int, every_seconds: float) -> DemoVideo:
     chosen = [COMBINATIONS[n] for n in rng.choice(len(COMBINATIONS), kinds, replace=False)]
     order = [thing for thing in chosen for _ in range(rng.integers(2, 5))]
-    while any(one == other for one, other in zip(order, order[1:], strict=False)):
+    while any(one == other for one, other in itertools.pairwise(order)):
         order = [order[n] for n in rng.permutation(len(order))]
     scenes = []
     for thing in order:
