@@ -6,6 +6,7 @@ Each seed is a set of videos of its own. What is tuned is tuned on `TUNING_SEEDS
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -22,8 +23,6 @@ from videolib.images import encode_jpeg
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))  # whose files are programs, not a package
-
-import itertools
 
 from demo_scenes import COLOURS, OBJECTS, SETTINGS, Scene, draw_scene, random_scene  # noqa: E402
 
