@@ -1,7 +1,11 @@
 from .matches import MATCH_COLUMNS as MATCH_COLUMNS
 from .matches import make_matches as make_matches
 from .matches import match_frames as match_frames
+from .memory import LEAST_SPREAD as LEAST_SPREAD
 from .memory import FrameIndex as FrameIndex
+from .moments import MOMENT_COLUMNS as MOMENT_COLUMNS
+from .moments import find_moments as find_moments
+from .moments import moments_of as moments_of
 from .queries import combine as combine
 from .queries import image_query as image_query
 from .queries import text_query as text_query

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from videolib.errors import StoreError
 from videolib.search.matches import make_matches
 from videolib.search.similarities import check_k, similarity, top_k
+from videolib.types import FloatArray
 
 CHUNK_SIZE = 65_536  # rows that are converted to float32 at a time
+LEAST_SPREAD = 1e-6  # of similarities that differ; below it is what float32 makes of equal ones
 
 
 class FrameIndex:
@@ -26,6 +29,8 @@ class FrameIndex:
         (n, d) float32 or float16.
     read_pictures
         Reads columns video_id, frame_number and frame_data of some of the frames.
+    videos
+        Columns video_id, title and duration_seconds of the videos, which curves and moments tell.
     """
 
     def __init__(
@@ -33,10 +38,17 @@ class FrameIndex:
         frames: pd.DataFrame,
         embeddings: npt.NDArray[Any],
         read_pictures: Callable[[pd.DataFrame], pd.DataFrame],
+        videos: pd.DataFrame | None = None,
     ):
         self._frames = frames
         self._embeddings = embeddings
         self._read_pictures = read_pictures
+        ids = frames["video_id"].to_numpy()
+        starts = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1)] if len(ids) else []
+        ends = [*starts[1:], len(ids)]
+        self._rows = {ids[start]: slice(start, end) for start, end in zip(starts, ends, strict=False)}
+        columns = ["video_id", "title", "duration_seconds"]
+        self._videos = pd.DataFrame(columns=columns) if videos is None else videos[columns]
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -68,10 +80,96 @@ class FrameIndex:
             If the database cannot be read.
         """
         k = check_k(k)
-        one = np.asarray(query, dtype=np.float32)
-        steps = range(0, max(1, len(self)), CHUNK_SIZE)
-        parts = [similarity(one, self._embeddings[start : start + CHUNK_SIZE]) for start in steps]
-        similarities = np.concatenate(parts)  # (n,)
+        similarities = self._compare(query)
         best = top_k(similarities, k)
         keys = self._frames.iloc[best]
         return make_matches(keys, similarities[best], self._read_pictures(keys))
+
+    def similarities(self, query: npt.ArrayLike, video_id: str) -> pd.DataFrame:
+        """Compare a query with every frame of a video; the same curve as `FrameStore.similarities` gives.
+
+        Raises
+        ------
+        ValueError
+            If the query does not fit the embeddings or has a value that is not finite.
+        StoreError
+            If the video is not in the index.
+        """
+        (rows,) = self._rows_of(video_id)
+        similarities = self._compare(query, rows).astype(float)
+        return self._frames.iloc[rows].reset_index(drop=True).assign(similarity=similarities)
+
+    def best_curves(
+        self,
+        query: npt.ArrayLike,
+        k: int = 5,
+        *,
+        skip: int = 0,
+        video_id: str | Sequence[str] | None = None,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        standardized: bool = False,
+    ) -> pd.DataFrame:
+        """Read the curves of the k videos that come nearest to a query, as `FrameStore.best_curves` does."""
+        k, queries = check_k(k), np.atleast_2d(np.asarray(query, dtype=np.float32))  # (m, d)
+        slices = list(self._rows.values()) if video_id is None else self._rows_of(video_id)
+        seconds = self._frames["timestamp_seconds"].to_numpy()
+        low = -np.inf if start_seconds is None else start_seconds
+        high = np.inf if end_seconds is None else end_seconds
+        curves = [
+            np.concatenate([self._compare(one, rows) for rows in slices] or [np.zeros(0)]).astype(float)
+            for one in queries
+        ]  # (m, n)
+        ends = np.cumsum([rows.stop - rows.start for rows in slices], dtype=int)
+        places = [slice(end - (rows.stop - rows.start), end) for rows, end in zip(slices, ends, strict=True)]
+        heights = []
+        for rows, place in zip(slices, places, strict=True):
+            inside = (low <= seconds[rows]) & (seconds[rows] < high)
+            values = [curve[place][inside] for curve in curves]
+            heights.append(min(_height(each, standardized) for each in values) if inside.any() else np.nan)
+        # NaN, which has no frame inside, is sorted to the end.
+        order = np.argsort(-np.array(heights), kind="stable")[: np.isfinite(heights).sum()][skip : skip + k]
+        names = ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        tables = [
+            self._frames.iloc[slices[n]].assign(
+                **{name: curve[places[n]] for name, curve in zip(names, curves, strict=True)}
+            )
+            for n in order
+        ]
+        found = pd.concat(tables) if tables else self._frames.iloc[:0].assign(**dict.fromkeys(names, 0.0))
+        return found.merge(self._videos, how="left", on="video_id")
+
+    def add_embeddings(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Add the column embedding_data to a table that has video_id and frame_number."""
+        numbers = self._frames["frame_number"].to_numpy()
+        found = []
+        for video_id, number in zip(rows["video_id"], rows["frame_number"], strict=True):
+            (place,) = self._rows_of(video_id)
+            found.append(self._embeddings[place.start + np.searchsorted(numbers[place], number)])
+        return rows.assign(embedding_data=pd.Series(found, index=rows.index, dtype=object))
+
+    def add_pictures(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Add the column frame_data to a table that has video_id and frame_number; missing where it is gone."""
+        pictures = self._read_pictures(rows)
+        return rows.drop(columns="frame_data", errors="ignore").merge(
+            pictures, how="left", on=["video_id", "frame_number"]
+        )
+
+    def _rows_of(self, video_id: str | Sequence[str]) -> list[slice]:
+        names = [video_id] if isinstance(video_id, str) else sorted(set(video_id))
+        if missing := set(names) - set(self._rows):
+            raise StoreError(f"video_id must be of a video in the index, got {min(missing)!r}")
+        return [self._rows[name] for name in names]
+
+    def _compare(self, query: npt.ArrayLike, rows: slice = slice(None)) -> FloatArray:
+        one, embeddings = np.asarray(query, dtype=np.float32), self._embeddings[rows]
+        steps = range(0, max(1, len(embeddings)), CHUNK_SIZE)
+        return np.concatenate([similarity(one, embeddings[start : start + CHUNK_SIZE]) for start in steps])
+
+
+def _height(values: npt.NDArray[np.float64], standardized: bool) -> float:
+    """The highest of them, or by how many standard deviations it lies above their mean."""
+    if not standardized:
+        return float(values.max())
+    spread = values.std()
+    return float((values.max() - values.mean()) / spread) if spread > LEAST_SPREAD else 0.0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Label, Select, and_, case, func, literal, or_, select, text
 
 from videolib.errors import StoreError
-from videolib.search import MATCH_COLUMNS, FrameIndex, check_k, make_matches
+from videolib.search import LEAST_SPREAD, MATCH_COLUMNS, FrameIndex, check_k, make_matches
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
 from videolib.types import FloatArray
@@ -116,6 +116,87 @@ class Reading(Connected):
             return self._database.read(connection, statement)
 
     @retried
+    def best_curves(
+        self,
+        query: npt.ArrayLike,
+        k: int = 5,
+        *,
+        skip: int = 0,
+        video_id: str | Sequence[str] | None = None,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        standardized: bool = False,
+    ) -> pd.DataFrame:
+        """Read the whole curves of the k videos that come nearest to a query: the k best moments lie in these.
+
+        Parameters
+        ----------
+        query
+            (d,) embedding, or (m, d) of several, all of which a video must come near to.
+        k, skip
+            How many videos at most, after how many better ones.
+        video_id
+            This video only, or these.
+        start_seconds, end_seconds
+            Judge the videos by frames with start_seconds <= timestamp_seconds < end_seconds only.
+        standardized
+            Judge a video by how many standard deviations its highest similarity lies above its mean, else by
+            its highest similarity; of several queries the least counts.
+
+        Returns
+        -------
+        Columns video_id, frame_number, timestamp_seconds, similarity (similarity_1, similarity_2, … of several
+        queries), title, duration_seconds; the best video first, each in order of time.
+
+        Raises
+        ------
+        ValueError
+            If the query has a wrong shape or a value that is not finite, or k is negative.
+        """
+        k = min(check_k(k), MOST_ROWS)
+        queries = [_as_query(one) for one in np.atleast_2d(np.asarray(query, dtype=np.float32))]
+        names = ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        with self._begin() as connection:
+            model = stored_model(connection)
+            if model is None:
+                return pd.DataFrame(columns=[*MATCH_COLUMNS[1:4], *names, "title", "duration_seconds"])
+            values = [
+                _similarity_to(one, model).label(name) for one, name in zip(queries, names, strict=True)
+            ]
+            conditions = _conditions(video_id, start_seconds, end_seconds)
+            best = connection.execute(_best_videos(values, conditions, standardized).limit(k).offset(skip))
+            order = {row.video_id: place for place, row in enumerate(best.all())}
+            statement = (
+                select(*FRAME_KEYS, *values)
+                .where(FRAMES.c.video_id.in_(order))
+                .order_by(FRAMES.c.video_id, FRAMES.c.frame_number)
+            )
+            curves = self._database.read(connection, statement)
+            about = select(VIDEOS.c.video_id, VIDEOS.c.title, VIDEOS.c.duration_seconds)
+            videos = self._database.read(connection, about.where(VIDEOS.c.video_id.in_(order)))
+        curves = curves.merge(videos, how="left", on="video_id")
+        return curves.sort_values("video_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+
+    @retried
+    def add_embeddings(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Add the column embedding_data to a table that has video_id and frame_number; missing where it is gone."""
+        with self._begin() as connection:
+            return self._with_column(connection, rows, FRAMES.c.embedding_data)
+
+    @retried
+    def add_pictures(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Add the column frame_data to a table that has video_id and frame_number; missing where it is gone."""
+        with self._begin() as connection:
+            return self._with_column(connection, rows, FRAMES.c.frame_data)
+
+    def _with_column(
+        self, connection: Connection, rows: pd.DataFrame, column: ColumnElement[Any]
+    ) -> pd.DataFrame:
+        found = self._select_column(connection, rows, column)
+        rows = rows.drop(columns=str(column.key), errors="ignore")
+        return rows.merge(found, how="left", on=["video_id", "frame_number"])
+
+    @retried
     def read_frames(
         self, video_id: str, *, start_seconds: float | None = None, end_seconds: float | None = None
     ) -> pd.DataFrame:
@@ -200,7 +281,8 @@ class Reading(Connected):
                 done += len(batch)
                 after = int(batch["frame_number"].iloc[-1])
                 keys.append(batch)
-        return FrameIndex(pd.concat(keys, ignore_index=True), embeddings[:done], self._read_pictures)
+        frames = pd.concat(keys, ignore_index=True)
+        return FrameIndex(frames, embeddings[:done], self._read_pictures, videos)
 
     @retried
     def _read_batch(
@@ -223,14 +305,19 @@ class Reading(Connected):
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
+        return self._select_column(connection, keys, FRAMES.c.frame_data)
+
+    def _select_column(
+        self, connection: Connection, keys: pd.DataFrame, column: ColumnElement[Any]
+    ) -> pd.DataFrame:
         if keys.empty:
-            return keys[["video_id", "frame_number"]].assign(frame_data=None)
+            return keys[["video_id", "frame_number"]].assign(**{str(column.key): None})
         wanted = [
             and_(FRAMES.c.video_id == video_id, FRAMES.c.frame_number.in_(numbers.tolist()))
             for video_id, numbers in keys.groupby("video_id")["frame_number"]
         ]
-        pictures = select(FRAMES.c.video_id, FRAMES.c.frame_number, FRAMES.c.frame_data).where(or_(*wanted))
-        return self._database.read(connection, self._database.rows_first(pictures))
+        statement = select(FRAMES.c.video_id, FRAMES.c.frame_number, column).where(or_(*wanted))
+        return self._database.read(connection, self._database.rows_first(statement))
 
     @retried
     def read_frame_numbers(self, video_id: str) -> npt.NDArray[np.int64]:
@@ -287,6 +374,27 @@ def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[f
     return dot_product(FRAMES.c.embedding_data, literal(query, Vector(len(query))))
 
 
+def _best_videos(
+    values: list[Label[float]], conditions: list[ColumnElement[bool]], standardized: bool
+) -> Select[tuple[str]]:
+    """The videos by the least height of their curves, highest first, ties in the order of video_id."""
+    frames = select(FRAMES.c.video_id, *values).where(*conditions).subquery("compared")
+
+    def height(value: ColumnElement[float]) -> ColumnElement[float]:
+        if not standardized:
+            return func.max(value)
+        spread = func.stddev_pop(value)
+        return case((spread > LEAST_SPREAD, (func.max(value) - func.avg(value)) / spread), else_=0.0)
+
+    heights = [height(frames.c[each.name]) for each in values]
+    least = func.least(*heights) if len(heights) > 1 else heights[0]
+    return (
+        select(frames.c.video_id, least.label("height"))
+        .group_by(frames.c.video_id)
+        .order_by(text("height DESC"), frames.c.video_id)
+    )
+
+
 def _no_matches() -> pd.DataFrame:
     keys = pd.DataFrame(columns=MATCH_COLUMNS[1:4])
     return make_matches(keys, [], pd.DataFrame(columns=["video_id", "frame_number", "frame_data"]))
@@ -316,12 +424,13 @@ def require_videos(connection: Connection, *video_ids: str) -> tuple[str, int]:
 
 
 def _conditions(
-    video_id: str | None, start_seconds: float | None, end_seconds: float | None
+    video_id: str | Sequence[str] | None, start_seconds: float | None, end_seconds: float | None
 ) -> list[ColumnElement[bool]]:
     seconds = FRAMES.c.timestamp_seconds
     conditions = []
     if video_id is not None:
-        conditions.append(FRAMES.c.video_id == video_id)
+        is_one = isinstance(video_id, str)
+        conditions.append(FRAMES.c.video_id == video_id if is_one else FRAMES.c.video_id.in_(video_id))
     if start_seconds is not None:
         conditions.append(seconds >= start_seconds)
     if end_seconds is not None:
