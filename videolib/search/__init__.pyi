@@ -9,6 +9,8 @@ from .moments import moments_of as moments_of
 from .queries import combine as combine
 from .queries import image_query as image_query
 from .queries import text_query as text_query
+from .sequences import SEQUENCE_COLUMNS as SEQUENCE_COLUMNS
+from .sequences import find_sequences as find_sequences
 from .similarities import check_k as check_k
 from .similarities import normalize as normalize
 from .similarities import similarity as similarity

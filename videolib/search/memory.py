@@ -117,8 +117,7 @@ class FrameIndex:
         low = -np.inf if start_seconds is None else start_seconds
         high = np.inf if end_seconds is None else end_seconds
         curves = [
-            np.concatenate([self._compare(one, rows) for rows in slices] or [np.zeros(0)]).astype(float)
-            for one in queries
+            np.concatenate([np.zeros(0), *(self._compare(one, rows) for rows in slices)]) for one in queries
         ]  # (m, n)
         ends = np.cumsum([rows.stop - rows.start for rows in slices], dtype=int)
         places = [slice(end - (rows.stop - rows.start), end) for rows, end in zip(slices, ends, strict=True)]

@@ -83,13 +83,20 @@ def find_moments(
     """
     k = check_k(k)
     _check_levels(open_at, extend_to)
-    window = {"start_seconds": start_seconds, "end_seconds": end_seconds}
     kept = waiting = _no_moments()
     skip = 0
     while k and len(kept) < k:
         count = max(k, 3 * skip)  # each round asks for more, in case that many videos open with the same picture
-        curves = store.best_curves(query, count, skip=skip, video_id=video_id, **window)
-        new = moments_of(curves, open_at=open_at, extend_to=extend_to, **window)
+        curves = store.best_curves(
+            query, count, skip=skip, video_id=video_id, start_seconds=start_seconds, end_seconds=end_seconds
+        )
+        new = moments_of(
+            curves,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            open_at=open_at,
+            extend_to=extend_to,
+        )
         waiting = _in_order(pd.concat([waiting, new]) if len(waiting) else new)
         is_last = curves["video_id"].nunique() < count
         # What the next videos hold is no better than the best of this round's last one.
