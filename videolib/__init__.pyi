@@ -19,8 +19,11 @@ from .parameters import Parameters as Parameters
 from .parameters import check_parameters as check_parameters
 from .search import FrameIndex as FrameIndex
 from .search import combine as combine
+from .search import find_moments as find_moments
+from .search import find_sequences as find_sequences
 from .search import image_query as image_query
 from .search import match_frames as match_frames
+from .search import moments_of as moments_of
 from .search import normalize as normalize
 from .search import similarity as similarity
 from .search import text_query as text_query

@@ -1,7 +1,6 @@
 from .matches import MATCH_COLUMNS as MATCH_COLUMNS
 from .matches import make_matches as make_matches
 from .matches import match_frames as match_frames
-from .memory import LEAST_SPREAD as LEAST_SPREAD
 from .memory import FrameIndex as FrameIndex
 from .moments import MOMENT_COLUMNS as MOMENT_COLUMNS
 from .moments import find_moments as find_moments
@@ -11,7 +10,9 @@ from .queries import image_query as image_query
 from .queries import text_query as text_query
 from .sequences import SEQUENCE_COLUMNS as SEQUENCE_COLUMNS
 from .sequences import find_sequences as find_sequences
+from .similarities import LEAST_SPREAD as LEAST_SPREAD
 from .similarities import check_k as check_k
 from .similarities import normalize as normalize
 from .similarities import similarity as similarity
+from .similarities import standardize as standardize
 from .similarities import top_k as top_k

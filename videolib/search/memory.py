@@ -11,11 +11,10 @@ import pandas as pd
 
 from videolib.errors import StoreError
 from videolib.search.matches import make_matches
-from videolib.search.similarities import check_k, similarity, top_k
+from videolib.search.similarities import check_k, similarity, standardize, top_k
 from videolib.types import FloatArray
 
 CHUNK_SIZE = 65_536  # rows that are converted to float32 at a time
-LEAST_SPREAD = 1e-6  # of similarities that differ; below it is what float32 makes of equal ones
 
 
 class FrameIndex:
@@ -121,19 +120,24 @@ class FrameIndex:
         ]  # (m, n)
         ends = np.cumsum([rows.stop - rows.start for rows in slices], dtype=int)
         places = [slice(end - (rows.stop - rows.start), end) for rows, end in zip(slices, ends, strict=True)]
-        heights = []
-        for rows, place in zip(slices, places, strict=True):
-            inside = (low <= seconds[rows]) & (seconds[rows] < high)
-            values = [curve[place][inside] for curve in curves]
-            heights.append(min(_height(each, standardized) for each in values) if inside.any() else np.nan)
-        # NaN, which has no frame inside, is sorted to the end.
-        order = np.argsort(-np.array(heights), kind="stable")[: np.isfinite(heights).sum()][skip : skip + k]
-        names = ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        inside = [(low <= seconds[rows]) & (seconds[rows] < high) for rows in slices]
+        names = (
+            ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        )
+        values = dict(zip(names, curves, strict=True))
+        heights = list(values)
+        if standardized:
+            everywhere = np.concatenate([np.zeros(0, dtype=bool), *inside])
+            for name, curve in zip(names, curves, strict=True):
+                some = curve[everywhere]
+                values[f"z_{name}"] = standardize(curve, some.mean(), some.std()) if len(some) else curve
+            heights = [f"z_{name}" for name in names]
+        judged = [n for n, each in enumerate(inside) if each.any()]
+        tops = [min(values[name][places[n]][inside[n]].max() for name in heights) for n in judged]
+        best = [judged[n] for n in np.argsort(-np.array(tops), kind="stable")[skip : skip + k]]
         tables = [
-            self._frames.iloc[slices[n]].assign(
-                **{name: curve[places[n]] for name, curve in zip(names, curves, strict=True)}
-            )
-            for n in order
+            self._frames.iloc[slices[n]].assign(**{name: each[places[n]] for name, each in values.items()})
+            for n in best
         ]
         found = pd.concat(tables) if tables else self._frames.iloc[:0].assign(**dict.fromkeys(names, 0.0))
         return found.merge(self._videos, how="left", on="video_id")
@@ -164,11 +168,3 @@ class FrameIndex:
         one, embeddings = np.asarray(query, dtype=np.float32), self._embeddings[rows]
         steps = range(0, max(1, len(embeddings)), CHUNK_SIZE)
         return np.concatenate([similarity(one, embeddings[start : start + CHUNK_SIZE]) for start in steps])
-
-
-def _height(values: npt.NDArray[np.float64], standardized: bool) -> float:
-    """The highest of them, or by how many standard deviations it lies above their mean."""
-    if not standardized:
-        return float(values.max())
-    spread = values.std()
-    return float((values.max() - values.mean()) / spread) if spread > LEAST_SPREAD else 0.0

@@ -86,7 +86,9 @@ def find_moments(
     kept = waiting = _no_moments()
     skip = 0
     while k and len(kept) < k:
-        count = max(k, 3 * skip)  # each round asks for more, in case that many videos open with the same picture
+        count = max(
+            k, 3 * skip
+        )  # each round asks for more, in case that many videos open with the same picture
         curves = store.best_curves(
             query, count, skip=skip, video_id=video_id, start_seconds=start_seconds, end_seconds=end_seconds
         )
@@ -201,7 +203,8 @@ def _cells(
     # The first sample shows the beginning. The last one is on screen until another would have come.
     if numbers[0] == 1:
         before[0] = seconds[0]
-    after[-1] = steps[beside].max() if beside.any() else usual if numbers[-1] > 1 else duration
+    alone = usual if numbers[-1] > 1 else duration if np.isfinite(duration) else 0.0
+    after[-1] = steps[beside].max() if beside.any() else alone
     return np.maximum(seconds - before, 0.0), np.minimum(seconds + after, duration)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from videolib.search.memory import LEAST_SPREAD
 from videolib.search.moments import Curves
 from videolib.search.similarities import check_k
 
 SEQUENCE_COLUMNS = [
     "rank", "step", "video_id", "title", "frame_number", "timestamp_seconds", "similarity", "least_z", "frame_data",
 ]  # fmt: skip
+MOST_FIRST = 20  # videos: each round reads the whole store once
 TOLERANCE = 1e-4  # databases round sums differently
 
 Floats = npt.NDArray[np.float64]
@@ -31,9 +31,9 @@ def find_sequences(
 ) -> pd.DataFrame:
     """Find where one thing follows another: a frame of the first, then one of the second, and so on.
 
-    Each similarity is standardized over its video's frames (z, in standard deviations above the mean); a sequence is
-    as good as the least z of its frames, and each must be above 0. Of sequences that overlap in time the best
-    stands for all, so that no frame is used twice.
+    Similarities are standardized over all frames that are searched (z, in standard deviations above their mean); a
+    sequence is as good as the least z of its frames, and each must be above 0. A sequence that a better one overlaps
+    in time is left out, so that no frame is used twice.
 
     Parameters
     ----------
@@ -61,17 +61,19 @@ def find_sequences(
     k = check_k(k)
     steps = np.asarray(queries, dtype=np.float32)
     if steps.ndim != 2 or len(steps) < 2:
-        raise ValueError(f"queries must be two or more embeddings (d,) of one encoder, got shape {steps.shape}")
+        raise ValueError(
+            f"queries must be two or more embeddings (d,) of one encoder, got shape {steps.shape}"
+        )
     if not within_seconds > 0:
         raise ValueError(f"within_seconds must be above 0, got {within_seconds}")
     found: list[pd.DataFrame] = []
     skip = 0
     while k:
-        count = max(k, skip)
+        count = max(MOST_FIRST, k, skip)
         curves = store.best_curves(steps, count, skip=skip, video_id=video_id, standardized=True)
         bound = -np.inf
         for _, curve in curves.groupby("video_id", sort=False):
-            z = _standardize(curve[[f"similarity_{n + 1}" for n in range(len(steps))]].to_numpy(float).T)
+            z = curve[[f"z_similarity_{n + 1}" for n in range(len(steps))]].to_numpy(float).T
             bound = z.max(axis=1).min()
             chains = _best_chains(z, curve["timestamp_seconds"].to_numpy(float), within_seconds, k)
             found += [_as_rows(curve, chain) for chain in chains]
@@ -86,14 +88,6 @@ def find_sequences(
     types = {"rank": "int64", "step": "int64", "frame_number": "int64"}
     types |= dict.fromkeys(("timestamp_seconds", "similarity", "least_z"), "float64")
     return store.add_pictures(table.astype(types)).reindex(columns=SEQUENCE_COLUMNS)
-
-
-def _standardize(values: Floats) -> Floats:
-    """Each row in standard deviations above its mean; 0 where all are equal."""
-    spread = values.std(axis=1, keepdims=True)
-    flat = spread <= LEAST_SPREAD
-    z: Floats = np.where(flat, 0.0, (values - values.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread))
-    return z
 
 
 def _best_chains(z: Floats, seconds: Floats, within_seconds: float, k: int) -> list[Chain]:

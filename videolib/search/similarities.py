@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from videolib.types import FloatArray
 
+LEAST_SPREAD = 1e-6  # of similarities that differ; below it is what float32 makes of equal ones
+
 
 def normalize(embeddings: npt.ArrayLike) -> FloatArray:
     """Scale embeddings, (d,) or (n, d), to unit length along the last axis; float32.
@@ -84,6 +86,12 @@ def top_k(similarities: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.intp]:
     lowest = np.partition(values, -k)[-k]
     candidates = np.flatnonzero(values >= lowest)  # in order, so that a stable sort keeps ties in order
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+
+
+def standardize(similarities: npt.ArrayLike, mean: float, spread: float) -> npt.NDArray[np.float64]:
+    """How many standard deviations (spread) similarities lie above their mean; 0 where all are equal."""
+    values = np.asarray(similarities, dtype=np.float64)
+    return (values - mean) / spread if spread > LEAST_SPREAD else np.zeros_like(values)
 
 
 def check_k(k: int) -> int:

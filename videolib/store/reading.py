@@ -8,10 +8,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Label, Select, and_, case, func, literal, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Label,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
 
 from videolib.errors import StoreError
-from videolib.search import LEAST_SPREAD, MATCH_COLUMNS, FrameIndex, check_k, make_matches
+from videolib.search import LEAST_SPREAD, MATCH_COLUMNS, FrameIndex, check_k, make_matches, standardize
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
 from videolib.types import FloatArray
@@ -132,7 +145,7 @@ class Reading(Connected):
         Parameters
         ----------
         query
-            (d,) embedding, or (m, d) of several, all of which a video must come near to.
+            (d,) embedding, or (m, d) of several, of which the one that a video comes least near to counts.
         k, skip
             How many videos at most, after how many better ones.
         video_id
@@ -140,13 +153,14 @@ class Reading(Connected):
         start_seconds, end_seconds
             Judge the videos by frames with start_seconds <= timestamp_seconds < end_seconds only.
         standardized
-            Judge a video by how many standard deviations its highest similarity lies above its mean, else by
-            its highest similarity; of several queries the least counts.
+            Standardize the similarities over all frames that are searched, so that those of several queries can
+            be compared.
 
         Returns
         -------
         Columns video_id, frame_number, timestamp_seconds, similarity (similarity_1, similarity_2, … of several
-        queries), title, duration_seconds; the best video first, each in order of time.
+        queries), if standardized z_similarity, …, title, duration_seconds; the best video first, each in order
+        of time.
 
         Raises
         ------
@@ -155,17 +169,22 @@ class Reading(Connected):
         """
         k = min(check_k(k), MOST_ROWS)
         queries = [_as_query(one) for one in np.atleast_2d(np.asarray(query, dtype=np.float32))]
-        names = ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        names = (
+            ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
+        )
         with self._begin() as connection:
             model = stored_model(connection)
             if model is None:
-                return pd.DataFrame(columns=[*MATCH_COLUMNS[1:4], *names, "title", "duration_seconds"])
+                return pd.DataFrame(columns=["video_id", "frame_number", "timestamp_seconds", *names])
             values = [
                 _similarity_to(one, model).label(name) for one, name in zip(queries, names, strict=True)
             ]
             conditions = _conditions(video_id, start_seconds, end_seconds)
-            best = connection.execute(_best_videos(values, conditions, standardized).limit(k).offset(skip))
-            order = {row.video_id: place for place, row in enumerate(best.all())}
+            best = self._database.read(
+                connection,
+                _best_videos(values, conditions, standardized=standardized).limit(k).offset(skip),
+            )
+            order = {name: place for place, name in enumerate(best["video_id"])}
             statement = (
                 select(*FRAME_KEYS, *values)
                 .where(FRAMES.c.video_id.in_(order))
@@ -174,8 +193,14 @@ class Reading(Connected):
             curves = self._database.read(connection, statement)
             about = select(VIDEOS.c.video_id, VIDEOS.c.title, VIDEOS.c.duration_seconds)
             videos = self._database.read(connection, about.where(VIDEOS.c.video_id.in_(order)))
+        if standardized and order:
+            for name in names:
+                mean, square = best[f"mean_{name}"][0], best[f"square_{name}"][0]
+                curves[f"z_{name}"] = standardize(curves[name], mean, np.sqrt(max(square - mean**2, 0.0)))
         curves = curves.merge(videos, how="left", on="video_id")
-        return curves.sort_values("video_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+        return curves.sort_values(
+            "video_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True
+        )
 
     @retried
     def add_embeddings(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -375,24 +400,40 @@ def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[f
 
 
 def _best_videos(
-    values: list[Label[float]], conditions: list[ColumnElement[bool]], standardized: bool
-) -> Select[tuple[str]]:
-    """The videos by the least height of their curves, highest first, ties in the order of video_id."""
+    values: list[Label[float]], conditions: list[ColumnElement[bool]], *, standardized: bool
+) -> Select[Any]:
+    """The videos by the least height of their curves, highest first, ties in the order of video_id.
+
+    If standardized, beside mean_1, square_1, …, of all these frames, which are read once all the same.
+    """
     frames = select(FRAMES.c.video_id, *values).where(*conditions).subquery("compared")
-
-    def height(value: ColumnElement[float]) -> ColumnElement[float]:
-        if not standardized:
-            return func.max(value)
-        spread = func.stddev_pop(value)
-        return case((spread > LEAST_SPREAD, (func.max(value) - func.avg(value)) / spread), else_=0.0)
-
-    heights = [height(frames.c[each.name]) for each in values]
-    least = func.least(*heights) if len(heights) > 1 else heights[0]
-    return (
-        select(frames.c.video_id, least.label("height"))
-        .group_by(frames.c.video_id)
-        .order_by(text("height DESC"), frames.c.video_id)
-    )
+    curves = [frames.c[each.name] for each in values]
+    sums = [func.count().label("frame_count"), *(func.max(each).label(f"top_{each.name}") for each in curves)]
+    if standardized:
+        sums += [func.sum(each).label(f"total_{each.name}") for each in curves]
+        sums += [func.sum(each * each).label(f"squares_{each.name}") for each in curves]
+    videos = select(frames.c.video_id, *sums).group_by(frames.c.video_id).cte("per_video")
+    heights: list[ColumnElement[float]] = [videos.c[f"top_{each.name}"] for each in curves]
+    columns: list[ColumnElement[Any]] = [videos.c.video_id]
+    source: FromClause = videos
+    if standardized:
+        count = func.sum(videos.c.frame_count)
+        means = [
+            (func.sum(videos.c[f"total_{each.name}"]) / count).label(f"mean_{each.name}") for each in curves
+        ]
+        squares = [
+            (func.sum(videos.c[f"squares_{each.name}"]) / count).label(f"square_{each.name}")
+            for each in curves
+        ]
+        levels = select(*means, *squares).subquery("levels")
+        columns += levels.c
+        source = videos.join(levels, true())
+        for n, each in enumerate(curves):
+            mean, square = levels.c[f"mean_{each.name}"], levels.c[f"square_{each.name}"]
+            heights[n] = (heights[n] - mean) / func.sqrt(func.greatest(square - mean * mean, LEAST_SPREAD**2))
+    height = func.least(*heights) if len(heights) > 1 else heights[0]
+    statement = select(*columns, height.label("height")).select_from(source)
+    return statement.order_by(text("height DESC"), videos.c.video_id)
 
 
 def _no_matches() -> pd.DataFrame:
