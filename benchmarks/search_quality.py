@@ -38,8 +38,8 @@ Asked = tuple[str | None, str | None]  # object, colour
 
 OVERLAPS = np.arange(0.5, 0.96, 0.05)
 WITHIN_SECONDS = 10.0
-SIZES = {"100,000": (100_000, 10_000), "1,000,000": (1_000_000, 16)}  # frames, bytes of a picture
-VIDEOS, ROUNDS = 300, 7
+SIZES = {"100,000": 100_000, "1,000,000": 1_000_000}
+FEWEST, VIDEOS, ROUNDS = 100_000, 300, 7
 
 
 # Moments.
@@ -263,30 +263,53 @@ def _is_right(answer: Answer | None, videos: list[DemoVideo], steps: list[Asked]
 # Speed.
 
 
-def big_store(count: int, picture_bytes: int) -> FrameStore:
-    """A DuckDB store of 300 videos of random shots of six frames."""
+def big_store(count: int) -> FrameStore:
+    """A DuckDB store of 300 videos of random shots of six frames: 100,000 with pictures of 10 KB, or more."""
     path = ROOT / "build" / "bench" / f"moments-{count}.duckdb"
+    part = path.with_suffix(".part.duckdb")
     if not path.exists():
-        part = path.with_suffix(".part.duckdb")
         part.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        store, rng = FrameStore(part), np.random.default_rng(3)
-        waiting: list[pd.DataFrame] = []
-        for number in range(VIDEOS):
-            size = count * (number + 1) // VIDEOS - count * number // VIDEOS
-            name = f"video-{number:03}"
-            video = Video(name, f"title of {name}", f"{name}.mp4", float(size), 1920, 1080, 30.0)
-            store.write_video(video, model="random", dimension=DIMENSION, every_seconds=1.0)
-            waiting.append(_random_frames(rng, name, size, picture_bytes))
-            if sum(map(len, waiting)) >= 20_000 or number == VIDEOS - 1:
-                store.write_frames(pd.concat(waiting))
-                waiting = []
-        store.mark_complete(name)  # merges DuckDB's log into the file
+        if count > FEWEST:
+            _lengthen(big_store(FEWEST), FrameStore(part), count // FEWEST)
+        else:
+            _write_random(FrameStore(part), count)
         part.replace(path)
     return FrameStore(path)
 
 
-def _random_frames(rng: np.random.Generator, name: str, size: int, picture_bytes: int) -> pd.DataFrame:
+def _write_random(store: FrameStore, count: int) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(VIDEOS):
+        size = count * (number + 1) // VIDEOS - count * number // VIDEOS
+        name = f"video-{number:03}"
+        video = Video(name, f"title of {name}", f"{name}.mp4", float(size), 1920, 1080, 30.0)
+        store.write_video(video, model="random", dimension=DIMENSION, every_seconds=1.0)
+        store.write_frames(_random_frames(rng, name, size))
+    store.mark_complete(name)  # merges DuckDB's log into the file
+
+
+def _lengthen(store: FrameStore, target: FrameStore, times: int) -> None:
+    """Write a store whose videos are so many times as long, in SQL, with embeddings turned and small pictures."""
+    for video in store.list_videos().head(1).itertuples():
+        first = Video(video.video_id, video.title, video.source, 1.0, 1920, 1080, 30.0)
+        target.write_video(first, model="random", dimension=DIMENSION, every_seconds=1.0)  # makes the tables
+    with target.engine.connect() as connection:
+        connection.exec_driver_sql(f"ATTACH '{store.engine.url.database}' AS small (READ_ONLY)")
+        connection.exec_driver_sql("DELETE FROM videos")
+        connection.exec_driver_sql(
+            f"INSERT INTO videos SELECT * REPLACE (duration_seconds * {times} AS duration_seconds) FROM small.videos"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO frames SELECT video_id, frame_number + n * longest, timestamp_seconds + n * longest, "
+            f"(embedding_data[n * 7 + 1:] || embedding_data[:n * 7])::FLOAT[{DIMENSION}], frame_data[:16] "
+            f"FROM small.frames JOIN (SELECT video_id, max(frame_number) AS longest FROM small.frames "
+            f"GROUP BY video_id) USING (video_id), range({times}) AS turns(n) ORDER BY video_id, n, frame_number"
+        )
+        connection.commit()
+
+
+def _random_frames(rng: np.random.Generator, name: str, size: int) -> pd.DataFrame:
     shots = rng.standard_normal((size // 6 + 1, DIMENSION), dtype=np.float32)
     rows = np.repeat(shots, 6, axis=0)[:size] + 0.3 * rng.standard_normal((size, DIMENSION), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -296,7 +319,7 @@ def _random_frames(rng: np.random.Generator, name: str, size: int, picture_bytes
             "frame_number": np.arange(1, size + 1),
             "timestamp_seconds": np.arange(size, dtype=float),
             "embedding_data": list(rows),
-            "frame_data": [rng.bytes(picture_bytes) for _ in range(size)],
+            "frame_data": [rng.bytes(10_000) for _ in range(size)],
         }
     )
 
@@ -317,7 +340,7 @@ def judge_speed(names: list[str]) -> pd.DataFrame:
     """Milliseconds and memory of find_moments and find_sequences, in DuckDB and in memory."""
     rows = []
     for name in names:
-        store = sample_store() if name == "sample video" else big_store(*SIZES[name])
+        store = sample_store() if name == "sample video" else big_store(SIZES[name])
         rng = np.random.default_rng(4)
         shown = store.read_frames(store.list_videos()["video_id"].iloc[0])["embedding_data"]
         # Near to a frame that is there: noise alone makes a moment of every third frame.

@@ -8,23 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Label,
-    Select,
-    and_,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    true,
-)
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
 
 from videolib.errors import StoreError
-from videolib.search import LEAST_SPREAD, MATCH_COLUMNS, FrameIndex, check_k, make_matches, standardize
+from videolib.search import MATCH_COLUMNS, FrameIndex, check_k, make_matches
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
 from videolib.types import FloatArray
@@ -75,18 +62,18 @@ class Reading(Connected):
             If the query has a wrong shape or a value that is not finite, or k is negative.
         """
         k = min(check_k(k), MOST_ROWS)
-        values = _as_query(query)
+        values = as_query(query)
         with self._begin() as connection:
             model = stored_model(connection)
             if model is None:
                 return _no_matches()
-            similarity = _similarity_to(values, model)
+            similarity = similarity_to(values, model)
             index_k = None if exact else min(INDEX_OVERFETCH * k, MOST_ROWS)
             # An index knows no second key.
             ties = [FRAMES.c.video_id, FRAMES.c.frame_number] if exact else []
             statement = (
                 select(*FRAME_KEYS, similarity.label("similarity"))
-                .where(*_conditions(video_id, start_seconds, end_seconds))
+                .where(*conditions_of(video_id, start_seconds, end_seconds))
                 .order_by(self._database.best_first("similarity", index_k=index_k), *ties)
                 .limit(k)
             )
@@ -118,108 +105,15 @@ class Reading(Connected):
         StoreError
             If the video is not in the store.
         """
-        values = _as_query(query)
+        values = as_query(query)
         with self._begin() as connection:
-            similarity = _similarity_to(values, require_videos(connection, video_id))
+            similarity = similarity_to(values, require_videos(connection, video_id))
             statement = (
                 select(*FRAME_KEYS, similarity.label("similarity"))
                 .where(FRAMES.c.video_id == video_id)
                 .order_by(FRAMES.c.frame_number)
             )
             return self._database.read(connection, statement)
-
-    @retried
-    def best_curves(
-        self,
-        query: npt.ArrayLike,
-        k: int = 5,
-        *,
-        skip: int = 0,
-        video_id: str | Sequence[str] | None = None,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-        standardized: bool = False,
-    ) -> pd.DataFrame:
-        """Read the whole curves of the k videos that come nearest to a query: the k best moments lie in these.
-
-        Parameters
-        ----------
-        query
-            (d,) embedding, or (m, d) of several, of which the one that a video comes least near to counts.
-        k, skip
-            How many videos at most, after how many better ones.
-        video_id
-            This video only, or these.
-        start_seconds, end_seconds
-            Judge the videos by frames with start_seconds <= timestamp_seconds < end_seconds only.
-        standardized
-            Standardize the similarities over all frames that are searched, so that those of several queries can
-            be compared.
-
-        Returns
-        -------
-        Columns video_id, frame_number, timestamp_seconds, similarity (similarity_1, similarity_2, … of several
-        queries), if standardized z_similarity, …, title, duration_seconds; the best video first, each in order
-        of time.
-
-        Raises
-        ------
-        ValueError
-            If the query has a wrong shape or a value that is not finite, or k is negative.
-        """
-        k = min(check_k(k), MOST_ROWS)
-        queries = [_as_query(one) for one in np.atleast_2d(np.asarray(query, dtype=np.float32))]
-        names = (
-            ["similarity"] if np.ndim(query) == 1 else [f"similarity_{n + 1}" for n in range(len(queries))]
-        )
-        with self._begin() as connection:
-            model = stored_model(connection)
-            if model is None:
-                return pd.DataFrame(columns=["video_id", "frame_number", "timestamp_seconds", *names])
-            values = [
-                _similarity_to(one, model).label(name) for one, name in zip(queries, names, strict=True)
-            ]
-            conditions = _conditions(video_id, start_seconds, end_seconds)
-            best = self._database.read(
-                connection,
-                _best_videos(values, conditions, standardized=standardized).limit(k).offset(skip),
-            )
-            order = {name: place for place, name in enumerate(best["video_id"])}
-            statement = (
-                select(*FRAME_KEYS, *values)
-                .where(FRAMES.c.video_id.in_(order))
-                .order_by(FRAMES.c.video_id, FRAMES.c.frame_number)
-            )
-            curves = self._database.read(connection, statement)
-            about = select(VIDEOS.c.video_id, VIDEOS.c.title, VIDEOS.c.duration_seconds)
-            videos = self._database.read(connection, about.where(VIDEOS.c.video_id.in_(order)))
-        if standardized and order:
-            for name in names:
-                mean, square = best[f"mean_{name}"][0], best[f"square_{name}"][0]
-                curves[f"z_{name}"] = standardize(curves[name], mean, np.sqrt(max(square - mean**2, 0.0)))
-        curves = curves.merge(videos, how="left", on="video_id")
-        return curves.sort_values(
-            "video_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True
-        )
-
-    @retried
-    def add_embeddings(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Add the column embedding_data to a table that has video_id and frame_number; missing where it is gone."""
-        with self._begin() as connection:
-            return self._with_column(connection, rows, FRAMES.c.embedding_data)
-
-    @retried
-    def add_pictures(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Add the column frame_data to a table that has video_id and frame_number; missing where it is gone."""
-        with self._begin() as connection:
-            return self._with_column(connection, rows, FRAMES.c.frame_data)
-
-    def _with_column(
-        self, connection: Connection, rows: pd.DataFrame, column: ColumnElement[Any]
-    ) -> pd.DataFrame:
-        found = self._select_column(connection, rows, column)
-        rows = rows.drop(columns=str(column.key), errors="ignore")
-        return rows.merge(found, how="left", on=["video_id", "frame_number"])
 
     @retried
     def read_frames(
@@ -238,7 +132,7 @@ class Reading(Connected):
         """
         with self._begin() as connection:
             require_videos(connection, video_id)
-            conditions = _conditions(video_id, start_seconds, end_seconds)
+            conditions = conditions_of(video_id, start_seconds, end_seconds)
             statement = select(FRAMES).where(*conditions).order_by(FRAMES.c.frame_number)
             return self._database.read(connection, statement)
 
@@ -382,14 +276,15 @@ class Reading(Connected):
         return videos.sort_values(["title", "video_id"], ignore_index=True)
 
 
-def _as_query(query: npt.ArrayLike) -> FloatArray:
+def as_query(query: npt.ArrayLike) -> FloatArray:
+    """Return a query as float32; ValueError if it is not one embedding of finite numbers."""
     values = np.asarray(query, dtype=np.float32)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(f"query must be one embedding (d,) of finite numbers, got shape {values.shape}")
     return values
 
 
-def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[float]:
+def similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[float]:
     """Each frame's similarity to a query, as the database computes it; ValueError if it does not fit the model."""
     if len(query) != model[1]:
         raise ValueError(
@@ -397,43 +292,6 @@ def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[f
             "make it with the encoder that the store was filled with"
         )
     return dot_product(FRAMES.c.embedding_data, literal(query, Vector(len(query))))
-
-
-def _best_videos(
-    values: list[Label[float]], conditions: list[ColumnElement[bool]], *, standardized: bool
-) -> Select[Any]:
-    """The videos by the least height of their curves, highest first, ties in the order of video_id.
-
-    If standardized, beside mean_1, square_1, …, of all these frames, which are read once all the same.
-    """
-    frames = select(FRAMES.c.video_id, *values).where(*conditions).subquery("compared")
-    curves = [frames.c[each.name] for each in values]
-    sums = [func.count().label("frame_count"), *(func.max(each).label(f"top_{each.name}") for each in curves)]
-    if standardized:
-        sums += [func.sum(each).label(f"total_{each.name}") for each in curves]
-        sums += [func.sum(each * each).label(f"squares_{each.name}") for each in curves]
-    videos = select(frames.c.video_id, *sums).group_by(frames.c.video_id).cte("per_video")
-    heights: list[ColumnElement[float]] = [videos.c[f"top_{each.name}"] for each in curves]
-    columns: list[ColumnElement[Any]] = [videos.c.video_id]
-    source: FromClause = videos
-    if standardized:
-        count = func.sum(videos.c.frame_count)
-        means = [
-            (func.sum(videos.c[f"total_{each.name}"]) / count).label(f"mean_{each.name}") for each in curves
-        ]
-        squares = [
-            (func.sum(videos.c[f"squares_{each.name}"]) / count).label(f"square_{each.name}")
-            for each in curves
-        ]
-        levels = select(*means, *squares).subquery("levels")
-        columns += levels.c
-        source = videos.join(levels, true())
-        for n, each in enumerate(curves):
-            mean, square = levels.c[f"mean_{each.name}"], levels.c[f"square_{each.name}"]
-            heights[n] = (heights[n] - mean) / func.sqrt(func.greatest(square - mean * mean, LEAST_SPREAD**2))
-    height = func.least(*heights) if len(heights) > 1 else heights[0]
-    statement = select(*columns, height.label("height")).select_from(source)
-    return statement.order_by(text("height DESC"), videos.c.video_id)
 
 
 def _no_matches() -> pd.DataFrame:
@@ -464,7 +322,7 @@ def require_videos(connection: Connection, *video_ids: str) -> tuple[str, int]:
     return rows[0].model, rows[0].dimension
 
 
-def _conditions(
+def conditions_of(
     video_id: str | Sequence[str] | None, start_seconds: float | None, end_seconds: float | None
 ) -> list[ColumnElement[bool]]:
     seconds = FRAMES.c.timestamp_seconds
