@@ -1,10 +1,16 @@
-"""The database part of the article that videolib grew from, as its readers type it."""
+"""The database part of the article that videolib grew from, as its readers type it; and notebook 05's own SQL."""
 
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from sqlalchemy import create_engine, inspect, text
+
+from tests.conftest import make_frames, make_video
+from videolib import FrameStore, find_sequences
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +49,19 @@ SELECT frame_number, embedding_data <*> :query_string AS similarity
 FROM frames
 ORDER BY similarity DESC
 LIMIT 5;
+"""
+SEQUENCES = """\
+WITH compared AS (SELECT frame_number, timestamp_seconds AS seconds, embedding_data <*> :first AS a,
+    embedding_data <*> :second AS b FROM frames WHERE video_id = :video_id),
+levels AS (SELECT AVG(a) AS a0, STDDEV_POP(a) AS a1, AVG(b) AS b0, STDDEV_POP(b) AS b1 FROM compared),
+z AS (SELECT frame_number, seconds, (a - a0) / a1 AS a, (b - b0) / b1 AS b FROM compared CROSS JOIN levels),
+pairs AS (SELECT x.frame_number AS first_frame, y.frame_number AS second_frame, LEAST(x.a, y.b) AS least_z,
+    ROW_NUMBER() OVER (PARTITION BY x.frame_number ORDER BY LEAST(x.a, y.b) DESC, y.frame_number) AS place
+    FROM z x JOIN z y ON y.seconds > x.seconds AND y.seconds <= x.seconds + 10 WHERE x.a > 0 AND y.b > 0)
+SELECT p.first_frame, p.second_frame, p.least_z FROM pairs p LEFT JOIN pairs q ON q.place = 1
+    AND q.first_frame <= p.second_frame AND p.first_frame <= q.second_frame AND (q.least_z > p.least_z
+    OR (q.least_z = p.least_z AND q.first_frame < p.first_frame))
+WHERE p.place = 1 AND q.place IS NULL ORDER BY p.least_z DESC LIMIT 5
 """
 DROP_INDEX = "DROP INDEX embedding_data ON frames;"
 DROP_TABLE = "DROP TABLE IF EXISTS frames;"
@@ -135,3 +154,21 @@ def check_first_frame(rows):
 def check_matches(matches):
     assert matches["frame_number"].tolist() == (BEST + 1).tolist()
     np.testing.assert_allclose(matches["similarity"], STORED[BEST] @ QUERY, rtol=1e-5)
+
+
+def test_first_this_then_that_in_one_statement(singlestore_url):
+    notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / "05_singlestore.ipynb", 4)
+    assert f"%%sql\n{SEQUENCES.rstrip()}" in [cell.source for cell in notebook.cells]
+    store = FrameStore(singlestore_url)
+    for video_id, seed in (("v1", 0), ("v2", 1)):
+        store.write_video(make_video(video_id), model="tiny", dimension=64, every_seconds=1.0)
+        store.write_frames(make_frames(video_id, np.random.default_rng(seed).normal(size=(80, 64))))
+    queries = np.random.default_rng(2).normal(size=(2, 64)).astype("<f4")
+    values = {"first": queries[0].tobytes(), "second": queries[1].tobytes(), "video_id": "v1"}
+    with store.engine.connect() as connection:
+        rows = pd.read_sql(text(SEQUENCES), connection, params=values)
+    found = find_sequences(store, queries, 10, 5, video_id="v1")
+    pairs = found["frame_number"].to_numpy().reshape(-1, 2)
+    assert rows[["first_frame", "second_frame"]].to_numpy().tolist() == pairs.tolist()
+    np.testing.assert_allclose(rows["least_z"], found["least_z"][::2], atol=1e-5)
+    assert len(rows) > 1

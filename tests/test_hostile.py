@@ -82,8 +82,20 @@ def walk_store(store: FrameStore, text: str) -> None:
     assert len(store.sample_embeddings(video_id=key)) == len(next(store.read_embeddings(key))) == 3
     nulls = videolib.NullQueries((text,) * 99, np.repeat(-ROWS[:1], 99, axis=0))
     assert videolib.judge(matches, ROWS[1], store, nulls, video_id=key)["found"][0]
+    curves = store.best_curves(ROWS[1], 1, video_id=key)
+    assert set(curves["video_id"]) == {key}
     index = store.load_index(key)
     pd.testing.assert_frame_equal(index.search(ROWS[1]), matches)
+    rows = store.add_embeddings(store.add_pictures(matches[["video_id", "frame_number"]]))
+    assert rows["frame_data"].tolist() == [jpeg()] * 3
+    for searched in (store, index):
+        moments = videolib.find_moments(searched, ROWS[1], 1, video_id=key)
+        assert moments[["video_id", "title", "frame_number"]].to_numpy().tolist() == [[key, text, 2]]
+        assert "<script>" not in shown(moments)
+        sequences = videolib.find_sequences(searched, ROWS[:2], video_id=[key])
+        assert sequences["title"].tolist() == [text] * 2
+    moments = videolib.moments_of(curves)
+    assert set(moments["title"]) == {text}
     assert "<script>" not in shown(index)
     copy = FrameStore("duckdb:///:memory:")
     videolib.copy_videos(store, copy, progress=False)

@@ -21,11 +21,14 @@ from .parameters import check_parameters as check_parameters
 from .search import FrameIndex as FrameIndex
 from .search import NullQueries as NullQueries
 from .search import combine as combine
+from .search import find_moments as find_moments
+from .search import find_sequences as find_sequences
 from .search import image_query as image_query
 from .search import judge as judge
 from .search import label_frames as label_frames
 from .search import label_spans as label_spans
 from .search import match_frames as match_frames
+from .search import moments_of as moments_of
 from .search import normalize as normalize
 from .search import null_queries as null_queries
 from .search import refine as refine

@@ -382,7 +382,7 @@ class Session:
     def change(self, query: str) -> int:
         return int(self.run(query).fetchall()[0][0])
 
-    @statement("(?P<query>SELECT .+)", "data")
+    @statement("(?P<query>(?:SELECT|WITH) .+)", "data")
     def select(self, query: str) -> Result:
         cursor = self.run(query)
         names = [column[0] for column in cursor.description]
@@ -406,7 +406,10 @@ class Session:
         """Translate a SELECT, UPDATE or DELETE for DuckDB and start it."""
         tree, indexes = parse_query(query, self.values)
         types: dict[str, str] = {}
+        own = {each.alias for each in tree.find_all(exp.CTE)}
         for table in tree.find_all(exp.Table):
+            if table.name in own:
+                continue
             name = f"{table.db}.{table.name}"
             types |= self.columns(name)
             if missing := set(indexes) - set(self.definition(name).indexes):

@@ -35,7 +35,9 @@ KNOWN_PARTS = {
     *("Select", "Union", "Update", "Delete", "From", "Join", "Where", "Group", "Order", "Ordered", "Limit"),
     *("Table", "Column", "Identifier", "Star", "Alias", "Placeholder", "Literal", "Boolean", "Null", "Neg"),
     *("And", "Or", "Not", "Paren", "EQ", "NEQ", "GT", "GTE", "LT", "LTE", "In", "Is", "Distance"),
-    *("Count", "Max", "Min", "Sum", "Coalesce", "Substring", "Length"),
+    *("Count", "Max", "Min", "Sum", "Avg", "StddevPop", "Coalesce", "Substring", "Length"),
+    *("With", "CTE", "TableAlias", "Subquery", "Offset", "Window", "RowNumber"),
+    *("Add", "Sub", "Mul", "Div", "Sqrt", "Least", "Greatest"),
     *("SessionParameter", "CurrentSchema", "CurrentVersion"),
 }
 

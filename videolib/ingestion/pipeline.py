@@ -17,6 +17,7 @@ import pandas as pd
 
 from videolib.cores import available_cores
 from videolib.images import ImageSource, encode_jpeg, make_thumbnail, resize
+from videolib.tables import FrameTable
 from videolib.types import FloatArray, Frame, RGBArray
 from videolib.video import SamplePlan, sample_frames
 
@@ -42,7 +43,7 @@ def embed_frames(video_id: str, frames: Sequence[Frame], encoder: Encoder) -> pd
     """
     times = [(frame.frame_number, frame.timestamp_seconds) for frame in frames]
     jpegs = [encode_jpeg(frame.image) for frame in frames]
-    return _make_rows(video_id, times, list(encoder.encode_images(frames)), jpegs)
+    return FrameTable(_make_rows(video_id, times, list(encoder.encode_images(frames)), jpegs))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -61,3 +63,16 @@ def match_frames(query: npt.ArrayLike, frames: pd.DataFrame, k: int = 5) -> pd.D
     found = frames.iloc[best]
     pictures = found[found.columns.intersection(["video_id", "title", "frame_number", "frame_data"])]
     return make_matches(found, similarities[best], pictures)
+
+
+def as_video_ids(video_id: str | Iterable[str] | None) -> list[str] | None:
+    """Make a list of one id or several; None for all videos."""
+    if video_id is None:
+        return None
+    ids = [video_id] if isinstance(video_id, str) else video_id
+    ids = list(dict.fromkeys(ids)) if isinstance(ids, Iterable) else []
+    if not ids or not all(isinstance(each, str) for each in ids):
+        raise ValueError(
+            f"video_id must be an id or a list of ids, got {video_id!r}: see list_videos(), or leave it out for all"
+        )
+    return ids

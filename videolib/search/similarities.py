@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from videolib.types import FloatArray
 
+LEAST_SPREAD = 1e-6  # of similarities that differ; below it is what float32 makes of equal ones
+
 
 def normalize(embeddings: npt.ArrayLike) -> FloatArray:
     """Scale embeddings, (d,) or (n, d), to unit length along the last axis; float32.
@@ -97,6 +99,12 @@ def spread_evenly(count: int, n: int) -> npt.NDArray[np.int64]:
     if count <= number:
         return np.arange(count, dtype=np.int64)
     return (2 * np.arange(number, dtype=np.int64) + 1) * count // (2 * number)
+
+
+def standardize(similarities: npt.ArrayLike, mean: float, spread: float) -> npt.NDArray[np.float64]:
+    """How many standard deviations (spread) similarities lie above their mean; 0 where all are equal."""
+    values = np.asarray(similarities, dtype=np.float64)
+    return (values - mean) / spread if spread > LEAST_SPREAD else np.zeros_like(values)
 
 
 def check_k(k: int) -> int:

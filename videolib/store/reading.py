@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,11 +11,10 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
 
 from videolib.errors import StoreError
-from videolib.search import FrameIndex, check_k, make_matches
+from videolib.search import FrameIndex, as_video_ids, check_k, make_matches
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
 from videolib.store.videos import (
-    as_video_ids,
     choose_videos,
     describe_model,
     describe_unfinished,
@@ -79,8 +77,8 @@ class Reading(Connected):
             If a video is not in the store.
         """
         k = min(check_k(k), MOST_ROWS)
-        ids, span = as_video_ids(video_id), _within(start_seconds, end_seconds)
-        matches, unfinished = self._search(_as_query(query), k, ids, span, exact=exact)
+        ids, span = as_video_ids(video_id), within(start_seconds, end_seconds)
+        matches, unfinished = self._search(as_query(query), k, ids, span, exact=exact)
         warn_of_unfinished(unfinished, stacklevel=2)
         return matches
 
@@ -92,7 +90,7 @@ class Reading(Connected):
             chosen = choose_videos(connection, video_ids)
             if chosen is None:
                 return _no_matches(), []
-            similarity = _similarity_to(query, chosen.model)
+            similarity = similarity_to(query, chosen.model)
             index_k = None if exact else min(INDEX_OVERFETCH * k, MOST_ROWS)
             # An index knows no second key.
             ties = [FRAMES.c.video_id, FRAMES.c.frame_number] if exact else []
@@ -131,7 +129,7 @@ class Reading(Connected):
         StoreError
             If the video is not in the store.
         """
-        curve, unfinished = self._similarities(_as_query(query), video_id)
+        curve, unfinished = self._similarities(as_query(query), video_id)
         warn_of_unfinished(unfinished, stacklevel=2)
         return curve
 
@@ -140,7 +138,7 @@ class Reading(Connected):
         with self._begin() as connection:
             chosen = choose_videos(connection, [video_id])
             assert chosen is not None
-            similarity = _similarity_to(query, chosen.model)
+            similarity = similarity_to(query, chosen.model)
             statement = (
                 select(*FRAME_KEYS, similarity.label("similarity"))
                 .where(*chosen.conditions)
@@ -165,7 +163,7 @@ class Reading(Connected):
         """
         with self._begin() as connection:
             require_videos(connection, video_id)
-            span = _within(start_seconds, end_seconds)
+            span = within(start_seconds, end_seconds)
             statement = select(FRAMES).where(FRAMES.c.video_id == video_id, *span)
             return FrameTable(self._database.read(connection, statement.order_by(FRAMES.c.frame_number)))
 
@@ -240,9 +238,8 @@ class Reading(Connected):
                 done += len(batch)
                 after = int(batch["frame_number"].iloc[-1])
                 keys.append(batch)
-        titles = dict(zip(videos["video_id"], videos["title"], strict=True))
-        read_pictures = partial(self._read_pictures, titles)
-        return FrameIndex(pd.concat(keys, ignore_index=True), embeddings[:done], read_pictures)
+        frames = pd.concat(keys, ignore_index=True)
+        return FrameIndex(frames, embeddings[:done], self._read_pictures, videos)
 
     @retried
     def _read_batch(
@@ -259,21 +256,25 @@ class Reading(Connected):
             return self._database.read(connection, self._database.rows_first(statement))
 
     @retried
-    def _read_pictures(self, titles: dict[str, str], keys: pd.DataFrame) -> pd.DataFrame:
+    def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
         with self._begin() as connection:
-            pictures = self._select_pictures(connection, keys)
-        return pictures.assign(title=pictures["video_id"].map(titles))
+            return self._select_pictures(connection, keys)
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
+        return self._select_column(connection, keys, FRAMES.c.frame_data)
+
+    def _select_column(
+        self, connection: Connection, keys: pd.DataFrame, column: ColumnElement[Any]
+    ) -> pd.DataFrame:
         if keys.empty:
-            return keys[["video_id", "frame_number"]].assign(frame_data=None)
+            return keys[["video_id", "frame_number"]].assign(**{str(column.key): None})
         wanted = [
             and_(FRAMES.c.video_id == video_id, FRAMES.c.frame_number.in_(numbers.tolist()))
             for video_id, numbers in keys.groupby("video_id")["frame_number"]
         ]
-        pictures = select(FRAMES.c.video_id, FRAMES.c.frame_number, FRAMES.c.frame_data).where(or_(*wanted))
-        return self._database.read(connection, self._database.rows_first(pictures))
+        statement = select(FRAMES.c.video_id, FRAMES.c.frame_number, column).where(or_(*wanted))
+        return self._database.read(connection, self._database.rows_first(statement))
 
     @retried
     def read_frame_numbers(self, video_id: str) -> npt.NDArray[np.int64]:
@@ -322,14 +323,15 @@ class Reading(Connected):
         return videos.sort_values(["title", "video_id"], ignore_index=True)
 
 
-def _as_query(query: npt.ArrayLike) -> FloatArray:
+def as_query(query: npt.ArrayLike) -> FloatArray:
+    """Return a query as float32; ValueError if it is not one embedding of finite numbers."""
     values = np.asarray(query, dtype=np.float32)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(f"query must be one embedding (d,) of finite numbers, got shape {values.shape}")
     return values
 
 
-def _similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[float]:
+def similarity_to(query: FloatArray, model: tuple[str, int]) -> ColumnElement[float]:
     """Each frame's similarity to a query, as the database computes it; ValueError if it does not fit the model."""
     if len(query) != model[1]:
         raise ValueError(
@@ -344,7 +346,7 @@ def _no_matches() -> pd.DataFrame:
     return make_matches(keys, [], pd.DataFrame(columns=["video_id", "frame_number", "frame_data"]))
 
 
-def _within(start_seconds: float | None, end_seconds: float | None) -> list[Condition]:
+def within(start_seconds: float | None, end_seconds: float | None) -> list[Condition]:
     seconds = FRAMES.c.timestamp_seconds
     start = [] if start_seconds is None else [seconds >= start_seconds]
     return start if end_seconds is None else [*start, seconds < end_seconds]

@@ -26,19 +26,6 @@ class ChosenVideos:
     unfinished: list[str]  # a few words for each video that is not complete
 
 
-def as_video_ids(video_id: str | Iterable[str] | None) -> list[str] | None:
-    """Make a list of one id or several; None for all videos."""
-    if video_id is None:
-        return None
-    ids = [video_id] if isinstance(video_id, str) else video_id
-    ids = list(dict.fromkeys(ids)) if isinstance(ids, Iterable) else []
-    if not ids or not all(isinstance(each, str) for each in ids):
-        raise ValueError(
-            f"video_id must be an id or a list of ids, got {video_id!r}: see list_videos(), or leave it out for all"
-        )
-    return ids
-
-
 def choose_videos(connection: Connection, video_ids: list[str] | None) -> ChosenVideos | None:
     """Choose these videos, or of each content the one that was written last; None if nothing is stored.
 
