@@ -29,6 +29,8 @@ from .store import FrameStore as FrameStore
 from .store import copy_videos as copy_videos
 from .types import Frame as Frame
 from .types import Video as Video
+from .video import Clip as Clip
+from .video import cut_clip as cut_clip
 from .video import extract_frames as extract_frames
 from .video import probe_video as probe_video
 from .video import read_frame as read_frame
