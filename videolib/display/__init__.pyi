@@ -2,3 +2,4 @@ from .figures import plot_frames as plot_frames
 from .figures import plot_moments as plot_moments
 from .figures import plot_timeline as plot_timeline
 from .player import play_clip as play_clip
+from .reel import make_reel as make_reel

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from videolib.video.decoder import first_frame
 from videolib.video.demux import UNTIMED_FORMATS, demux, opened
-from videolib.video.films import Film, SoundTrack, find_span, letterbox, open_mp4, written
+from videolib.video.films import Film, SoundTrack, check_part, find_span, letterbox, open_mp4, written
 from videolib.video.frames import checked_path, read_timeline
 from videolib.video.sound import find_sound, read_sound, sound_format, sound_packets
 from videolib.video.timeline import Timeline
@@ -131,15 +131,7 @@ def encode_clip(
 def _check(
     start_seconds: float, end_seconds: float, long_side: int | None, frames_per_second: int | None
 ) -> None:
-    if not (math.isfinite(start_seconds) and start_seconds >= 0):
-        raise ValueError(
-            f"start_seconds must be finite and not negative, got {start_seconds}; pass 0 for the beginning"
-        )
-    if not (math.isfinite(end_seconds) and end_seconds > start_seconds):
-        raise ValueError(
-            f"end_seconds must be finite and greater than start_seconds={start_seconds}, got {end_seconds}; "
-            "pass the video's duration for its end"
-        )
+    check_part(start_seconds, end_seconds)
     for name, value in (("long_side", long_side), ("frames_per_second", frames_per_second)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be 1 or more, got {value}; pass None for the video's own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, cast
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -31,7 +33,8 @@ from videolib.video.timeline import Timeline
 
 _TICKS = Fraction(1, 90_000)  # whole for all usual frame rates
 _BT709 = 1  # as AVColorPrimaries and AVColorTransferCharacteristic have it
-_QUALITY = {"crf": "24", "preset": "veryfast"}
+# without B-frames, which would leave it to the order of decoding how long the last frame stays
+_QUALITY = {"crf": "24", "preset": "veryfast", "bf": "0"}
 _BITS = 48_000  # of a second of one channel
 
 
@@ -50,6 +53,7 @@ def find_span(
     timeline: Timeline, start_seconds: float, end_seconds: float, *, frames_per_second: int | None = None
 ) -> Span:
     """Find every frame on screen from start to end, or to the video's end; of more than frames_per_second some."""
+    check_part(start_seconds, end_seconds)
     table = timeline.table
     start, stop = Fraction(start_seconds), min(Fraction(end_seconds), timeline.duration)
     if start >= timeline.duration:
@@ -70,6 +74,19 @@ def find_span(
             by_packet[packet] = range(len(times), len(times) + 1)
             times.append(time)
     return Span(timeline, start, stop, SamplePlan(timeline, by_packet, len(times)), times)
+
+
+def check_part(start_seconds: float, end_seconds: float) -> None:
+    """Refuse what is no part of any video."""
+    if not (math.isfinite(start_seconds) and start_seconds >= 0):
+        raise ValueError(
+            f"start_seconds must be finite and not negative, got {start_seconds}; pass 0 for the beginning"
+        )
+    if not (math.isfinite(end_seconds) and end_seconds > start_seconds):
+        raise ValueError(
+            f"end_seconds must be finite and greater than start_seconds={start_seconds}, got {end_seconds}; "
+            "pass the video's duration for its end"
+        )
 
 
 def letterbox(image: RGBArray, width: int, height: int) -> RGBArray:
@@ -131,6 +148,7 @@ class Film:
         self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
         context = self._video.codec_context
         context.time_base = _TICKS
+        context.flags |= Flags.frame_duration  # else the last frame stays as long as the one before
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries = context.color_trc = _BT709
         self._sound = SoundTrack(self._container, *sound) if sound else None
