@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from videolib.video.decoder import first_frame
 from videolib.video.demux import UNTIMED_FORMATS, demux, opened
 from videolib.video.films import Film, SoundTrack, check_part, find_span, letterbox, open_mp4, written
 from videolib.video.frames import checked_path, read_timeline
@@ -143,6 +143,13 @@ def _limit(width: int, height: int, long_side: int | None) -> tuple[int, int]:
     return tuple(max(2, round(side * scale / 2) * 2) for side in (width, height))  # type: ignore[return-value]
 
 
+class _NotCopiedError(Exception):
+    """The file is one of those that are better encoded anew."""
+
+
+_UNUSUAL = (_NotCopiedError, StopIteration, ValueError, av.FFmpegError)  # and what PyAV says of such files
+
+
 class _TimedPacket(NamedTuple):
     """A packet with its times of presentation and decoding, in units of the stream's time_base."""
 
@@ -151,13 +158,9 @@ class _TimedPacket(NamedTuple):
     dts: int
 
 
-class _NotCopiedError(Exception):
-    """The file is one of those that are better encoded anew."""
-
-
 def _copy(file: Path, start_seconds: float, end_seconds: float, to: Path) -> Clip | None:
     """Copy a part's packets; None where browsers do not play them, or something about them is unusual."""
-    with opened(file) as (container, stream), suppress(_NotCopiedError, av.FFmpegError, ValueError):
+    with opened(file) as (container, stream), suppress(*_UNUSUAL):
         if not _is_played(container, stream):
             return None
         base, origin = cast(Fraction, stream.time_base), _find_origin(container, stream, file)
@@ -167,7 +170,9 @@ def _copy(file: Path, start_seconds: float, end_seconds: float, to: Path) -> Cli
         end = 0
         with open_mp4(to) as film:
             copy = film.add_stream_from_template(stream, opaque=True)
-            sound = _sounds(file, film, first.pts * base, stop * base)
+            sound: Iterator[Packet[Any]] = iter(())
+            if find_sound(container) is not None:
+                sound = _sounds(file, film, first.pts * base, stop * base)
             heard = next(sound, None)
             for packet, pts, dts in chain([first], packets):
                 while heard is not None and _seconds(heard) <= (dts - first.pts) * base:
@@ -199,13 +204,15 @@ def _is_played(container: InputContainer, stream: VideoStream) -> bool:
 
 def _find_origin(container: InputContainer, stream: VideoStream, file: Path) -> int:
     """Find when the first frame is shown, without reading the whole file where it is a usual one."""
-    first, _ = first_frame(file)
-    if first.rotation:
-        raise _NotCopiedError
     head = list(islice(demux(container, stream), _HEAD_PACKETS))
     times = [packet.pts for packet in head]
-    is_usual = head[0].is_keyframe and container.format.name not in _OWN_CLOCKS
-    is_usual &= not any(packet.is_discard for packet in head)
+    stream.codec_context.thread_count = 1
+    frames = chain.from_iterable(stream.codec_context.decode(packet) for packet in [*head, None])
+    first = next(frames)
+    if first.side_data.get("DISPLAYMATRIX"):
+        raise _NotCopiedError  # PyAV does not write it
+    is_usual = container.format.name not in _OWN_CLOCKS and not first.is_corrupt
+    is_usual &= head[0].is_keyframe and not any(packet.is_discard for packet in head)
     if is_usual and None not in times and first.pts == times[0] == min(cast(list[int], times)):
         return first.pts
     timeline = read_timeline(file)
@@ -263,9 +270,7 @@ def _timed(packets: Iterator[Packet[Any]]) -> Iterator[_TimedPacket]:
 def _sounds(file: Path, film: OutputContainer, start: Fraction, stop: Fraction) -> Iterator[Packet[Any]]:
     """Add a sound track to a film, and yield its packets from `start` on: copied, or as AAC."""
     with opened(file) as (container, video):
-        sound = find_sound(container)
-        if sound is None:
-            return
+        sound = cast(AudioStream, find_sound(container))
         if sound.codec_context.codec.canonical_name in _HEARD:
             copy = film.add_stream_from_template(sound, opaque=True)
             base = cast(Fraction, sound.time_base)

@@ -35,6 +35,7 @@ _TICKS = Fraction(1, 90_000)  # whole for all usual frame rates
 _BT709 = 1  # as AVColorPrimaries and AVColorTransferCharacteristic have it
 # without B-frames, which would leave it to the order of decoding how long the last frame stays
 _QUALITY = {"crf": "24", "preset": "veryfast", "bf": "0"}
+_SLACK = Fraction(1, 10)  # of a frame: Matroska stores milliseconds
 _BITS = 48_000  # of a second of one channel
 
 
@@ -69,8 +70,9 @@ def find_span(
     inside = (begins < ends) & (ends > float(first)) & (begins < min(float(last), timeline.read_end))
     for packet, begin in zip(packets[inside].tolist(), begins[inside].tolist(), strict=True):
         time = max((begin - first) * table.time_base, Fraction(0))
-        if frames_per_second is None or int(time * frames_per_second) > step:
-            step = int(time * frames_per_second) if frames_per_second else 0
+        place = int(time * (frames_per_second or 0) + _SLACK)
+        if frames_per_second is None or place > step:
+            step = place
             by_packet[packet] = range(len(times), len(times) + 1)
             times.append(time)
     return Span(timeline, start, stop, SamplePlan(timeline, by_packet, len(times)), times)
@@ -98,9 +100,9 @@ def letterbox(image: RGBArray, width: int, height: int) -> RGBArray:
     wide, tall = round(wide * scale), round(tall * scale)
     wide, tall = (width if width - wide < 2 else wide), (height if height - tall < 2 else tall)  # even sides
     wide, tall = max(wide, 1), max(tall, 1)
-    if scale < 1:
+    if scale < 0.5:
         image = resize(image, wide, tall)
-    else:
+    else:  # as good here, and six times as fast
         image = cast(RGBArray, cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR))
     if (wide, tall) == (width, height):
         return image
