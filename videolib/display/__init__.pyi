@@ -1,3 +1,4 @@
+from .edit_list import export_edit_list as export_edit_list
 from .figures import plot_frames as plot_frames
 from .figures import plot_moments as plot_moments
 from .figures import plot_timeline as plot_timeline

@@ -73,7 +73,7 @@ def make_reel(
         raise ValueError(
             f"width and height must be even and 2 or more, got {width} x {height}; try 1280 x 720"
         )
-    paths = _find_files(moments, store, progress=progress)
+    paths = find_files(moments, store, progress=progress)
     timelines = {path: read_timeline(path) for path in dict.fromkeys(paths)}
     rows = moments.to_dict("records")
     spans = [
@@ -89,7 +89,7 @@ def make_reel(
             bar.update()
 
 
-def _find_files(moments: pd.DataFrame, store: FrameStore | None, *, progress: bool) -> list[Path]:
+def find_files(moments: pd.DataFrame, store: FrameStore | None, *, progress: bool) -> list[Path]:
     """Find each moment's video."""
     needed = ["start_seconds", "end_seconds", "source" if store is None else "video_id"]
     if missing := [column for column in needed if column not in moments]:
@@ -115,10 +115,16 @@ def _find_files(moments: pd.DataFrame, store: FrameStore | None, *, progress: bo
     return [files[source] for source in sources]
 
 
-def _tell(row: dict[Any, Any], path: Path) -> str:
-    title = row["title"] if isinstance(row.get("title"), str) and row["title"].strip() else path.stem
-    rank = f"{row['rank']} · " if "rank" in row else ""
-    return f"{rank}{title}\n{format_seconds(row['start_seconds'])} to {format_seconds(row['end_seconds'])}"
+def title_of(moment: dict[Any, Any], path: Path) -> str:
+    """Give the title of a moment's video, by its file's name where it has none."""
+    title = moment.get("title")
+    return title if isinstance(title, str) and title.strip() else path.stem
+
+
+def _tell(moment: dict[Any, Any], path: Path) -> str:
+    rank = f"{moment['rank']} · " if "rank" in moment else ""
+    span = f"{format_seconds(moment['start_seconds'])} to {format_seconds(moment['end_seconds'])}"
+    return f"{rank}{title_of(moment, path)}\n{span}"
 
 
 def _draw_label(text: str, width: int, height: int) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@ from .clips import Clip as Clip
 from .clips import cut_clip as cut_clip
 from .clips import encode_clip as encode_clip
 from .films import Film as Film
+from .films import check_part as check_part
 from .films import find_span as find_span
 from .films import letterbox as letterbox
 from .films import written as written
