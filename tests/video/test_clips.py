@@ -120,6 +120,39 @@ def test_a_copied_clip_has_the_packets_from_the_keyframe_before_the_start(name, 
     assert [time for time, _ in copied] == pytest.approx([n / RATE for n in range(len(copied))], abs=0.002)
 
 
+@pytest.mark.parametrize("name", ["video.mp4", "video.mkv", "video.ts"])
+def test_what_needs_the_pictures_before_a_keyframe_is_not_copied(name, tmp_path):
+    path = write_video(
+        tmp_path / name, options={"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:b-adapt=0"}
+    )
+    clip = cut_clip(path, 1.0, 1.4, tmp_path / "clip.mp4", exact=False)
+    assert clip.is_copied
+    first = round(clip.start_seconds * RATE)
+    assert 15 <= first <= 30
+    shown = [read_counter(image) for _, image in frames_of(tmp_path / "clip.mp4")]
+    assert shown == list(range(first, first + len(shown)))
+    assert 42 <= first + len(shown) <= 46
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert min(packet.pts for packet in container.demux(video=0) if packet.size) == 0
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "video.mkv"])
+def test_an_intra_refresh_has_no_keyframe_to_copy_from(name, tmp_path):
+    path = write_video(tmp_path / name, options={"x264-params": "intra-refresh=1:keyint=12"})
+    clip = cut_clip(path, 1.0, 1.4, tmp_path / "clip.mp4", exact=False)
+    assert not clip.is_copied
+    shown = [read_counter(image) for _, image in frames_of(tmp_path / "clip.mp4")]
+    assert shown == list(range(30, 42))
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    path = write_video(tmp_path / "video.mp4", aspect=Fraction(2), options={"g": "15"})
+    for exact in (True, False):
+        clip = cut_clip(path, 1, 1.5, tmp_path / "clip.mp4", exact=exact)
+        video = probe_video(tmp_path / "clip.mp4")
+        assert (video.width, video.height, clip.is_copied) == (192, 64, not exact)
+
+
 def test_a_variable_rate_is_kept(tmp_path):
     times = [0, 0.1, 0.15, 0.5, 0.55, 0.9, 1.4, 1.5, 1.52, 1.56, 2.2]
     path = write_sounding(tmp_path / "video.mp4", times=times, at=0.5)
@@ -200,6 +233,7 @@ def test_edit_lists(exact, tmp_path):
     )
     for path in (moved, edited):
         clip = cut_clip(path, 0.4, 1.2, tmp_path / "clip.mp4", exact=exact)
+        assert clip.start_seconds >= 0  # what an edit list hides stays hidden
         wanted = [
             read_counter(frame.image)
             for frame in extract_frames(path, every_seconds=1 / 30, start_seconds=0.4, end_seconds=1.2)

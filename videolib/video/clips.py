@@ -16,6 +16,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videolib.video.demux import UNTIMED_FORMATS, demux, opened
@@ -207,11 +208,10 @@ def _find_origin(container: InputContainer, stream: VideoStream, file: Path) -> 
     head = list(islice(demux(container, stream), _HEAD_PACKETS))
     times = [packet.pts for packet in head]
     stream.codec_context.thread_count = 1
-    frames = chain.from_iterable(stream.codec_context.decode(packet) for packet in [*head, None])
-    first = next(frames)
+    first = _decode_alone(stream, head[0])
     if first.side_data.get("DISPLAYMATRIX"):
         raise _NotCopiedError  # PyAV does not write it
-    is_usual = container.format.name not in _OWN_CLOCKS and not first.is_corrupt
+    is_usual = container.format.name not in _OWN_CLOCKS
     is_usual &= head[0].is_keyframe and not any(packet.is_discard for packet in head)
     if is_usual and None not in times and first.pts == times[0] == min(cast(list[int], times)):
         return first.pts
@@ -219,6 +219,16 @@ def _find_origin(container: InputContainer, stream: VideoStream, file: Path) -> 
     if timeline.table.shifts is not None or timeline.is_untimed:
         raise _NotCopiedError
     return timeline.start
+
+
+def _decode_alone(stream: VideoStream, packet: Packet[Any]) -> VideoFrame:
+    """Decode a keyframe that is one not by name alone, as those of an intra refresh are."""
+    context = stream.codec_context
+    frames = [*context.decode(packet), *context.decode(None)]
+    context.flush_buffers()
+    if not frames or frames[0].is_corrupt:
+        raise _NotCopiedError
+    return frames[0]
 
 
 def _pictures(
@@ -243,12 +253,14 @@ def _pictures(
     if not held:
         raise _NotCopiedError
     begin, late = held[0].pts, []
+    _decode_alone(stream, held[0].packet)
     for timed in chain(held, packets):
         if timed.dts >= stop:
             break
         if timed.pts >= begin:  # others need what lies before the keyframe
             late.append(timed)
             if timed.pts < stop:
+                stop = max(stop, Fraction(max(each.pts for each in late)))  # no gap before the last picture
                 yield from late
                 late.clear()
 
