@@ -121,7 +121,7 @@ def test_a_copied_clip_has_the_packets_from_the_keyframe_before_the_start(name, 
 
 
 @pytest.mark.parametrize("name", ["video.mp4", "video.mkv", "video.ts"])
-def test_what_needs_the_pictures_before_a_keyframe_is_not_copied(name, tmp_path):
+def test_pictures_that_need_those_before_a_keyframe_are_not_copied(name, tmp_path):
     path = write_video(
         tmp_path / name, options={"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:b-adapt=0"}
     )
@@ -160,7 +160,8 @@ def test_a_variable_rate_is_kept(tmp_path):
     shown = frames_of(tmp_path / "clip.mp4")
     assert [time for time, _ in shown] == pytest.approx([0, 0.2, 0.25, 0.6, 1.1, 1.2, 1.22], abs=1e-4)
     assert [read_counter(image) for _, image in shown] == [2, 3, 4, 5, 6, 7, 8]
-    assert probe_video(tmp_path / "clip.mp4").duration_seconds == pytest.approx(1.24, abs=1e-3)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert container.duration / av.time_base == pytest.approx(1.24, abs=1e-3)
     assert find_beep(tmp_path / "clip.mp4") == pytest.approx(0.2, abs=IN_STEP)
 
 

@@ -33,8 +33,7 @@ from videolib.video.timeline import Timeline
 
 _TICKS = Fraction(1, 90_000)  # whole for all usual frame rates
 _BT709 = 1  # as AVColorPrimaries and AVColorTransferCharacteristic have it
-# without B-frames, which would leave it to the order of decoding how long the last frame stays
-_QUALITY = {"crf": "24", "preset": "veryfast", "bf": "0"}
+_QUALITY = {"crf": "25", "preset": "veryfast"}
 _SLACK = Fraction(1, 10)  # of a frame: Matroska stores milliseconds
 _BITS = 48_000  # of a second of one channel
 
