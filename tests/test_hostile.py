@@ -1,6 +1,7 @@
 """Titles, paths, queries and ids that are HTML, SQL or markup come through every public function as what they are."""
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -136,6 +137,10 @@ def test_a_video_file(odd_video, file_name, encoder, tmp_path):
     assert isinstance(videolib.read_frame(odd_video, 1), Frame)
     assert "<script>" not in shown(videolib.preflight(odd_video, encoder))
     assert "<script>" not in shown(videolib.play_clip(odd_video, duration_seconds=0.2))
+    clip = tmp_path / f"{file_name} clip.mp4"
+    for exact in (True, False):
+        videolib.cut_clip(odd_video, 0, 0.2, clip, exact=exact)
+        assert videolib.probe_video(clip).duration_seconds >= 0.2
     store = FrameStore(tmp_path / "store.duckdb")
     stored = videolib.ingest(odd_video, encoder, store, progress=True)
     frames = store.read_frames(stored.video_id)
@@ -185,6 +190,17 @@ def test_labels_and_null_queries(text, tmp_path, encoder, monkeypatch):
         videolib.label_frames(ROWS, [text * 99], encoder)
 
 
+def test_a_reel_and_an_edit_list(odd_video, file_name, text, tmp_path):
+    spans = {"start_seconds": 0.0, "end_seconds": 0.2, "source": str(odd_video)}
+    moments = pd.DataFrame([spans | {"title": text}, spans])
+    videolib.make_reel(moments, tmp_path / f"{file_name} reel.mp4", width=96, height=64, progress=False)
+    assert videolib.probe_video(tmp_path / f"{file_name} reel.mp4").duration_seconds >= 0.4
+    videolib.export_edit_list(moments, tmp_path / f"{file_name}.otio", name=text)
+    timeline = json.loads((tmp_path / f"{file_name}.otio").read_text(encoding="utf-8"))
+    clips = timeline["tracks"]["children"][0]["children"]
+    assert [timeline["name"], *(clip["name"] for clip in clips)] == [text, text, file_name]
+
+
 def test_queries_and_pictures(text, tmp_path, encoder):
     chosen = videolib.check_parameters(query_text=text, store_path=text, model=text)
     assert (chosen.query_text, chosen.store_path, chosen.model) == (text.strip(), text, text)
@@ -222,7 +238,7 @@ def test_the_walk_leaves_no_public_function_out():
     here = Path(__file__).read_text(encoding="utf-8")
     classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
     numbers = {"combine", "normalize", "refine", "similarity", "top_k"}  # they take no text
-    results = {"FrameIndex", "Preflight", "Video", "Frame", "Parameters"}  # made by those above
+    results = {"Clip", "FrameIndex", "Preflight", "Video", "Frame", "Parameters"}  # made by those above
     public = set(videolib.__all__) - classes - numbers - results
     assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()
     methods = {name for name in dir(FrameStore) if not name.startswith("_")}

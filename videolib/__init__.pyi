@@ -1,3 +1,5 @@
+from .display import export_edit_list as export_edit_list
+from .display import make_reel as make_reel
 from .display import play_clip as play_clip
 from .display import plot_frames as plot_frames
 from .display import plot_labels as plot_labels
@@ -39,6 +41,8 @@ from .store import FrameStore as FrameStore
 from .store import copy_videos as copy_videos
 from .types import Frame as Frame
 from .types import Video as Video
+from .video import Clip as Clip
+from .video import cut_clip as cut_clip
 from .video import extract_frames as extract_frames
 from .video import probe_video as probe_video
 from .video import read_frame as read_frame

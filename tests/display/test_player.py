@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from tests.media import write_video
+from tests.sounding import find_beep, find_flash, write_sounding
 from videolib import VideoReadError, play_clip
+
+X265 = {"preset": "ultrafast", "x265-params": "keyint=15:log-level=none"}
 
 
 def decode(clip) -> list[np.ndarray]:
@@ -36,6 +39,14 @@ def test_a_clip_ends_with_the_video_and_is_never_enlarged(path):
     assert frames[0].shape == (362, 642, 3)
 
 
+def test_it_plays_with_its_sound_in_step(tmp_path):
+    path = write_sounding(tmp_path / "video.mkv", "libx265", "flac", options=X265)
+    clip = play_clip(path, start_seconds=1)
+    assert find_flash(clip.data) == pytest.approx(0.5, abs=0.04)
+    assert find_beep(clip.data) == pytest.approx(0.5, abs=0.04)
+    assert "muted" not in clip._repr_html_()
+
+
 def test_it_is_embedded_in_the_notebook(path):
     html = play_clip(path, duration_seconds=1)._repr_html_()
     assert "data:video/mp4;base64," in html
@@ -47,6 +58,7 @@ def test_it_is_embedded_in_the_notebook(path):
         ({"duration_seconds": 0}, "duration_seconds must lie between 0 and 60, got 0"),
         ({"duration_seconds": 61}, "duration_seconds must lie between 0 and 60, got 61"),
         ({"start_seconds": 3}, "start_seconds must lie within the video, got 3"),
+        ({"start_seconds": -1}, "start_seconds must be finite and not negative, got -1"),
         ({"height": 0}, "height must be 2 or more, got 0"),
     ],
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import os
 
-import av
 from IPython.display import Video as VideoDisplay
 
-from videolib.images import resize
-from videolib.video import extract_frames
+from videolib.video import encode_clip, read_timeline, written
 
 CLIP_FRAMES_PER_SECOND = 15
 
@@ -21,7 +19,7 @@ def play_clip(
     duration_seconds: float = 8.0,
     height: int = 360,
 ) -> VideoDisplay:
-    """Show a short part of a video in the notebook, re-encoded small and silent, whatever the file's format.
+    """Show a short part of a video in the notebook, re-encoded small, with its sound, whatever the file's format.
 
     Eight seconds take some hundred kilobytes: a whole file would pass through the kernel and stay in the
     notebook.
@@ -46,29 +44,20 @@ def play_clip(
         raise ValueError(f"duration_seconds must lie between 0 and 60, got {duration_seconds}")
     if height < 2:
         raise ValueError(f"height must be 2 or more, got {height}")
+    timeline = read_timeline(path)
+    height = min(height, timeline.height) // 2 * 2 or 2  # H.264 wants even sides
+    width = round(timeline.width * height / timeline.height / 2) * 2 or 2
     buffer = io.BytesIO()
-    frames = extract_frames(
-        path,
-        every_seconds=1 / CLIP_FRAMES_PER_SECOND,
-        start_seconds=start_seconds,
-        end_seconds=start_seconds + duration_seconds,
-    )
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = None
-        for frame in frames:
-            if stream is None:
-                source_height, source_width = frame.image.shape[:2]
-                height = min(height, source_height) // 2 * 2 or 2  # H.264 wants even sides
-                width = round(source_width * height / source_height / 2) * 2 or 2
-                stream = container.add_stream(
-                    "libx264", CLIP_FRAMES_PER_SECOND, {"crf": "26", "preset": "veryfast"}
-                )
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            picture = av.VideoFrame.from_ndarray(resize(frame.image, width, height), format="rgb24")
-            container.mux(stream.encode(picture))
-        if stream is None:
-            raise ValueError(f"start_seconds must lie within the video, got {start_seconds:g}")
-        container.mux(stream.encode())
+    with written(buffer, sources=[]) as target:
+        encode_clip(
+            timeline,
+            start_seconds,
+            start_seconds + duration_seconds,
+            target,
+            width=width,
+            height=height,
+            frames_per_second=CLIP_FRAMES_PER_SECOND,
+        )
     return VideoDisplay(  # type: ignore[no-untyped-call]
-        buffer.getvalue(), embed=True, mimetype="video/mp4", html_attributes="controls loop muted"
+        buffer.getvalue(), embed=True, mimetype="video/mp4", html_attributes="controls loop"
     )

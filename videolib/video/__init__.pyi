@@ -1,3 +1,11 @@
+from .clips import Clip as Clip
+from .clips import cut_clip as cut_clip
+from .clips import encode_clip as encode_clip
+from .films import Film as Film
+from .films import check_part as check_part
+from .films import find_span as find_span
+from .films import letterbox as letterbox
+from .films import written as written
 from .frames import describe as describe
 from .frames import extract_frames as extract_frames
 from .frames import probe_video as probe_video
@@ -6,3 +14,4 @@ from .frames import read_timeline as read_timeline
 from .frames import sample_frames as sample_frames
 from .sampling import SamplePlan as SamplePlan
 from .sampling import plan_samples as plan_samples
+from .sound import sound_format as sound_format

@@ -54,7 +54,7 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
 
     Errors are those of `probe_video`.
     """
-    file = _checked_path(path)
+    file = checked_path(path)
     table = lay_in_a_row(read_packets(file))
     first, error_checks = first_frame(file)
     height, width = to_rgb(first, table.aspect).shape[:2]
@@ -203,7 +203,7 @@ def sample_frames(
         warnings.warn(f"{timeline.table.path}: {'; '.join(told)}", stacklevel=2)
 
 
-def _checked_path(path: str | os.PathLike[str]) -> Path:
+def checked_path(path: str | os.PathLike[str]) -> Path:
     if is_address(path):
         raise ValueError(
             f"path must be a local file, got the URL {hide_secrets(os.fspath(path))!r}; download it first"
