@@ -117,8 +117,8 @@ def test_few_frames_and_frames_all_equal(store, frames):
         assert judged["p_value"][0] == pytest.approx(expected_p_value(query, bank(), frames))
 
 
-def test_nothing_found_needs_no_store(store):
-    query = rows(1)[0]
+def test_nothing_found_needs_no_store():
+    query, store = rows(1)[0], FrameStore(":memory:")
     judged = judge(store.search(query), query, store, bank())
     assert judged.empty
     assert {"p_value", "found", "sentence"} <= set(judged.columns)

@@ -81,9 +81,9 @@ def test_embeddings_come_in_parts(store, monkeypatch):
     assert index.list_videos()[columns].to_numpy().tolist() == listed
 
 
-def test_without_frames_a_sample_is_empty(store, tmp_path):
+def test_without_frames_a_sample_is_empty(store):
     assert store.sample_embeddings(video_id="v4").shape == (0, D)
-    assert FrameStore(tmp_path / "empty.duckdb").sample_embeddings().shape == (0, 0)
+    assert FrameStore(":memory:").sample_embeddings().shape == (0, 0)
 
 
 def test_a_deleted_video_is_in_no_sample(store):

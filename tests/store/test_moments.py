@@ -129,9 +129,13 @@ def test_one_frame_and_two(store, count):
 
 
 def test_an_empty_store_has_none(store):
+    store.write_video(make_video("v1"), **MODEL)  # without a frame yet
     assert find_moments(store, FIRST).empty
     assert find_sequences(store, [FIRST, SECOND]).empty
-    store.write_video(make_video("v1"), **MODEL)  # without a frame yet
+
+
+def test_where_nothing_was_ever_stored_there_are_none():
+    store = FrameStore(":memory:")
     assert find_moments(store, FIRST).empty
     assert find_sequences(store, [FIRST, SECOND]).empty
 

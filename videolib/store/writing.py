@@ -15,7 +15,7 @@ from videolib.addresses import printable
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
 from videolib.store.schema import FRAMES, VIDEOS, create_tables
-from videolib.store.videos import describe_model, require_videos, stored_model
+from videolib.store.videos import describe_model, latest_ids, require_videos, stored_model
 from videolib.types import Sampling, Video
 
 
@@ -76,10 +76,14 @@ class Writing(Connected):
                 row |= {"dimension": dimension, "complete": False, "written_at": None}
                 row |= {"video_id": video_id, "content_id": content}
                 self._database.upsert(connection, VIDEOS, pd.DataFrame([row]))
-            moved = update(VIDEOS).where(VIDEOS.c.content_id == content)
-            connection.execute(moved.values(title=title, source=source))
-            now = datetime.now(UTC).replace(tzinfo=None)
-            connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(written_at=now))
+            # What is right already is not written again: the store may be one that may only be read.
+            rows = connection.execute(select(VIDEOS).where(VIDEOS.c.content_id == content)).all()
+            if any((each.title, each.source) != (title, source) for each in rows):
+                moved = update(VIDEOS).where(VIDEOS.c.content_id == content)
+                connection.execute(moved.values(title=title, source=source))
+            if is_new or video_id not in latest_ids(rows):
+                now = datetime.now(UTC).replace(tzinfo=None)
+                connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(written_at=now))
             return video_id
 
     @retried
