@@ -30,7 +30,7 @@ from videolib import FrameStore
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 ALONE = os.environ | {"PYTHONPATH": ""}  # for a process that is not to see this checkout
 EACH = pytest.mark.parametrize("name", [path.stem for path in SOURCES])
 

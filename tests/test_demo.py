@@ -4,7 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from videolib import extract_frames, probe_video, similarity
+from videolib import (
+    FrameIndex,
+    combine,
+    extract_frames,
+    find_moments,
+    find_sequences,
+    judge,
+    label_frames,
+    label_spans,
+    null_queries,
+    probe_video,
+    refine,
+    similarity,
+    text_query,
+)
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 
 pytestmark = pytest.mark.slow
@@ -79,3 +93,65 @@ def test_the_cuts_lie_where_the_table_says(embeddings, scenes):
     alike = np.sum(embeddings[1:] * embeddings[:-1], axis=1)  # (n - 1,)
     cuts = np.sort(np.argsort(alike)[: len(scenes) - 1]) + 1  # sample k lies at k seconds
     np.testing.assert_array_equal(cuts, np.ceil(scenes["start_seconds"][1:]))
+
+
+class TestAskingMorePrecisely:
+    """The questions of notebook 10: a plain description fails, and the way that is taught there does not."""
+
+    @pytest.fixture
+    def ask(self, encoder):
+        return lambda text: text_query(text, encoder)
+
+    @pytest.fixture
+    def captions_at(self, times, embeddings, scenes):
+        """The caption of the scene that each query finds first."""
+        at = scene_at(times, scenes)
+        return lambda query: scenes["caption"][at[np.argmax(similarity(query, embeddings))]]
+
+    @pytest.fixture
+    def index(self, times, embeddings):
+        keys = pd.DataFrame(
+            {"video_id": "v", "frame_number": np.arange(len(times)) + 1, "timestamp_seconds": times}
+        )
+        return FrameIndex(
+            keys, embeddings, lambda rows: rows[["video_id", "frame_number"]].assign(frame_data=b"")
+        )
+
+    @pytest.mark.filterwarnings("ignore:text should say what is there")
+    def test_without(self, ask, captions_at, embeddings):
+        assert captions_at(ask("a flower without the city")).endswith("in the city")
+        query = combine(ask("a flower"), ask("the city"), weights=[1, -0.5], embeddings=embeddings)
+        assert captions_at(query) == "a pink flower in the desert"
+
+    def test_first_this_then_that(self, ask, captions_at, index, times, scenes):
+        assert "boat" not in captions_at(ask("a balloon, then a boat"))
+        found = find_sequences(index, [ask("a balloon"), ask("a boat")], within_seconds=10, k=2)
+        at = scene_at(found["timestamp_seconds"].to_numpy(), scenes)
+        assert scenes["caption"][at].tolist() == [
+            "a blue balloon in a meadow",
+            "a cyan boat at sea",
+            "a red balloon in a meadow",
+            "a yellow boat at night",
+        ]
+
+    def test_more_like_this(self, ask, captions_at, embeddings):
+        vague = ask("a car")
+        assert captions_at(vague) == "a blue car in the city"
+        liked, disliked = embeddings[[121]], embeddings[[64]]
+        assert captions_at(refine(vague, liked, disliked, embeddings=embeddings)) == "a red car in the snow"
+
+    def test_labels(self, times, embeddings, encoder, scenes):
+        labels = ["a car", "a boat", "a balloon", "a cat"]
+        spans = label_spans(times, label_frames(embeddings, labels, encoder))
+        middles = (spans["start_seconds"] + spans["end_seconds"]) / 2
+        captions = scenes["caption"][scene_at(middles.to_numpy(), scenes)]
+        assert set(spans["label"]) == set(labels)
+        assert all(
+            label.split()[1] in caption for label, caption in zip(spans["label"], captions, strict=True)
+        )
+
+    def test_what_is_not_there_is_said_not_to_be(self, ask, index, encoder):
+        nulls = null_queries(encoder)
+        for text, is_there in [("a red car in the city", True), ("zebra", False), ("a dog", False)]:
+            moments = judge(find_moments(index, ask(text), 1), ask(text), index, nulls)
+            assert moments["found"].tolist() == [is_there]

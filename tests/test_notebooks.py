@@ -51,7 +51,7 @@ def test_a_notebook_is_valid_and_without_outputs(path):
 @OWN
 def test_it_begins_with_a_title_imports_and_parameters(path):
     title, imports, parameters, *_ = nbformat.read(path, 4).cells
-    assert re.match(r"# \d · ", title.source)
+    assert re.match(r"# \d+ · ", title.source)
     assert words(title.source) <= 60
     assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(imports.source).body)
     assert parameters.metadata.tags == ["parameters"]

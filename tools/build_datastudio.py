@@ -257,7 +257,7 @@ def main(output: Path = OUTPUT) -> None:
     output.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        for source in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
             target = output / source.name
             text = to_json(build(source, wheel), indent=1, ensure_ascii=False)
             target.write_text(text, encoding="utf-8")

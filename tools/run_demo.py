@@ -1,4 +1,4 @@
-"""Run the notebooks on the sample video, print their tables of matches, and save them with their HTML."""
+"""Run the notebooks on the sample video, print their tables of matches and moments, and save them with their HTML."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from traitlets.config import Config
 from videolib.demo import sample_scenes
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 OUTPUT = ROOT / "build"
 # Over TCP each kernel warns that others on the machine can listen; Windows knows nothing else.
 KERNEL = Config(KernelManager={"transport": "ipc" if os.name == "posix" else "tcp"})
 
 
 def tables(notebook: nbformat.NotebookNode) -> list[pd.DataFrame]:
-    """Tables that the cells tagged `matches` show, beside what the sample video shows at those times."""
+    """Tables of the cells tagged `matches` or `moments`, beside what the sample video shows at those times."""
     scenes = sample_scenes()
     found = []
     for cell in notebook.cells:
-        if "matches" in cell.metadata.get("tags", []) and cell.outputs:
+        if {"matches", "moments"} & set(cell.metadata.get("tags", [])) and cell.outputs:
             table = pd.read_csv(io.StringIO(cell.outputs[0]["data"]["text/plain"]), sep=r"\s+")
-            scene = scenes["start_seconds"].searchsorted(table["timestamp_seconds"], side="right") - 1
+            seconds = table["peak_seconds" if "peak_seconds" in table else "timestamp_seconds"]
+            scene = scenes["start_seconds"].searchsorted(seconds, side="right") - 1
             found.append(table.assign(on_screen=scenes["caption"].to_numpy()[scene]))
     return found
 

@@ -23,6 +23,14 @@ class Parameters:
     query_seconds: float
     weight: float
     k: int
+    without_text: str
+    first_text: str
+    then_text: str
+    vague_text: str
+    within_seconds: float
+    right: list[int]
+    wrong: list[int]
+    labels: list[str]
 
 
 def check_parameters(
@@ -36,6 +44,14 @@ def check_parameters(
     query_seconds: object = 0.0,
     weight: object = 0.5,
     k: object = 5,
+    without_text: object = "the city",
+    first_text: object = "a balloon",
+    then_text: object = "a boat",
+    vague_text: object = "a car",
+    within_seconds: object = 10.0,
+    right: object = (),
+    wrong: object = (),
+    labels: object = ("a car",),
 ) -> Parameters:
     """Check what a person, a job or papermill gave to a notebook, before anything is opened or loaded.
 
@@ -52,8 +68,8 @@ def check_parameters(
         ``~/.local/share/videolib``, wherever the notebook runs.
     every_seconds
         Above 0.
-    query_text
-        What to look for.
+    query_text, without_text, first_text, then_text, vague_text
+        What to look for, and what not.
     query_image
         An existing file or an http(s) address; empty for none.
     query_seconds
@@ -62,6 +78,12 @@ def check_parameters(
         The text's share, from 0 to 1.
     k
         A whole number, 1 or more.
+    within_seconds
+        Above 0.
+    right, wrong
+        Ranks: whole numbers, 1 or more. As text they stand between commas, as the labels do.
+    labels
+        One description or more, each once.
 
     Raises
     ------
@@ -69,24 +91,49 @@ def check_parameters(
         With the name of the parameter, what came, and what is right.
     """
     video = _source("video_path", video_path)
-    text = str(query_text).strip()
-    if isinstance(query_text, bool) or not text:
-        raise ValueError(f"query_text must describe what to look for, got {query_text!r}")
     share = "from 0 (the picture alone) to 1 (the text alone)"
-    count = _number("k", k, "a whole number, 1 or more", lambda value: value >= 1 and value == int(value))
     return Parameters(
         video_path=video or str(SAMPLE_VIDEO_PATH),
         model=str(model) or ("ViT-B/32" if video else "demo"),
         store_path=str(store_path) or str(store_file("videolib" if video else "demo")),
         every_seconds=_number("every_seconds", every_seconds, "a number above 0", lambda value: value > 0),
-        query_text=text,
+        query_text=_text("query_text", query_text),
         query_image=_source("query_image", query_image),
         query_seconds=_number(
             "query_seconds", query_seconds, "a number, 0 or more", lambda value: value >= 0
         ),
         weight=_number("weight", weight, share, lambda value: 0 <= value <= 1),
-        k=int(count),
+        k=_whole("k", k),
+        without_text=_text("without_text", without_text),
+        first_text=_text("first_text", first_text),
+        then_text=_text("then_text", then_text),
+        vague_text=_text("vague_text", vague_text),
+        within_seconds=_number("within_seconds", within_seconds, "a number above 0", lambda value: value > 0),
+        right=[_whole("right", rank) for rank in _several(right)],
+        wrong=[_whole("wrong", rank) for rank in _several(wrong)],
+        labels=_labels(labels),
     )
+
+
+def _text(name: str, value: object) -> str:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text:
+        raise ValueError(f"{name} must describe what to look for, got {value!r}")
+    return text
+
+
+def _several(value: object) -> list[object]:
+    """Make a list of what is one, of several, or of text with commas, as papermill's command line gives it."""
+    if isinstance(value, str):
+        return [part for part in value.strip("[]() ").split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _labels(value: object) -> list[str]:
+    labels = [] if value is None else [_text("labels", each) for each in _several(value)]
+    if not labels or len(set(labels)) < len(labels):
+        raise ValueError(f"labels must be one description or more, each once, got {value!r}")
+    return labels
 
 
 def _source(name: str, value: object) -> str:
@@ -99,6 +146,11 @@ def _source(name: str, value: object) -> str:
             f"{name} must be an existing file or an http(s) address, got {hide_secrets(text)!r}: check the path"
         )
     return str(path)
+
+
+def _whole(name: str, value: object) -> int:
+    rule = "a whole number, 1 or more"
+    return int(_number(name, value, rule, lambda number: number >= 1 and number == int(number)))
 
 
 def _number(name: str, value: object, rule: str, is_right: Callable[[float], bool]) -> float:
