@@ -168,7 +168,12 @@ def test_another_interval_on_the_same_store_is_stored_beside_the_first(tmp_path)
         notebook = papermill.execute_notebook(
             path,
             tmp_path / "out.ipynb",
-            parameters={"every_seconds": every_seconds, "video_path": str(video_path), "model": "demo"},
+            parameters={
+                "every_seconds": every_seconds,
+                "video_path": str(video_path),
+                "model": "demo",
+                "store_path": str(tmp_path / "videolib.duckdb"),
+            },
             cwd=tmp_path,
             progress_bar=False,
             kernel_name="python3",
