@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed check
 	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
 
-test-fast: .venv/installed check  # without models, servers and notebooks
+test-fast: .venv/installed check  # without models, servers, notebooks and other slow ones
 	.venv/bin/python -m pytest --numprocesses auto -m "not slow"
 
 test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image

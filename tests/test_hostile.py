@@ -18,6 +18,8 @@ from tests.conftest import make_frames, make_video
 from tests.media import write_video
 from videolib import Frame, FrameStore, normalize
 
+pytestmark = pytest.mark.slow
+
 HTML = '<script>alert("x")</script><img src=x onerror=alert(1)>&lt;'
 SQL = "x'; DROP TABLE frames; -- \" ` \\' /* %s %(id)s :id $1 ? ;"
 MATH = r"win $5, $\frac{ or $_{ \n {0} {self.__class__} %d"

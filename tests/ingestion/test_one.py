@@ -24,6 +24,8 @@ from videolib import (
 )
 from videolib.demo import SAMPLE_VIDEO_PATH
 
+pytestmark = pytest.mark.slow
+
 EVERY_SECONDS = 1.7  # 84 samples of the sample video: batches of 4, 4, 8, 16, 32 and 20
 
 
@@ -434,9 +436,9 @@ frames = make_frames("v1", np.random.default_rng(0).normal(size=(6000, 512)))
 for _ in range(4):
     store.write_frames(frames)
 """
-    for attempt in range(5):  # Python drops an interrupt that comes while it runs a finalizer
+    for attempt in range(10):  # Python drops an interrupt that comes while it runs a finalizer
         path = tmp_path / f"store-{attempt}.duckdb"
-        command = [sys.executable, "-c", INTERRUPT + script, path, "2", "0.1"]
+        command = [sys.executable, "-c", INTERRUPT + script, path, "2", str(0.04 * (attempt + 1))]
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
         if done.returncode:
             break

@@ -12,6 +12,8 @@ from tests.conftest import make_frames, make_video
 from tests.store.test_store import HOLD_LOCK, WRITE_BATCHES
 from videolib import FrameStore, StoreError
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 32
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 

@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import make_frames, make_video, run_killed
 from videolib import FrameStore, StoreError, copy_videos
 
-pytestmark = pytest.mark.filterwarnings("ignore:what is not complete")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:what is not complete")]
 MODEL = {"model": "tiny", "dimension": 32, "every_seconds": 0.1}
 
 

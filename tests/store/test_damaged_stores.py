@@ -24,6 +24,8 @@ from tests.store.damaged_stores import (
 )
 from videolib import FrameStore, StoreError, copy_videos
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -7,6 +7,8 @@ from tests.conftest import make_frames, make_video
 from videolib import FrameStore, StoreError, normalize
 from videolib.search import spread_evenly
 
+pytestmark = pytest.mark.slow
+
 D = 16
 MODEL = {"model": "tiny", "dimension": D, "every_seconds": 1.0}
 ROWS = normalize(np.random.default_rng(0).normal(size=(300, D)))

@@ -16,6 +16,8 @@ from tests.conftest import make_frames, make_video
 from tests.store.test_store import HOLD_LOCK
 from videolib import FrameStore, StoreError, copy_videos
 
+pytestmark = pytest.mark.slow
+
 MODEL = {"model": "tiny", "dimension": 4, "every_seconds": 1.0}
 
 

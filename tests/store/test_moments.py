@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import make_frames, make_video
 from videolib import FrameStore, StoreError, find_moments, find_sequences, moments_of, normalize
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 24
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 RANDOM = np.random.default_rng(7)

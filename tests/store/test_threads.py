@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import make_frames, make_video
 from videolib import FrameStore, normalize
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 16
 MODEL = {"model": "tiny", "dimension": DIMENSION, "every_seconds": 1.0}
 ROWS = normalize(np.random.default_rng(0).normal(size=(200, DIMENSION)))

@@ -21,6 +21,8 @@ from videolib import Frame, VideoReadError, extract_frames, probe_video
 from videolib.cores import available_cores
 from videolib.video import decoding, plan_samples, read_timeline, sample_frames
 
+pytestmark = pytest.mark.slow
+
 MEDIA = Path(__file__).parents[3] / "shared" / "media"
 STEPS = (0.1, 1 / 3, 0.7, 1 / 60)
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}

@@ -21,6 +21,8 @@ from videolib import ClipEncoder, FrameStore, VideoReadError, extract_frames, in
 from videolib.types import Frame
 from videolib.video.decoder import to_rgb
 
+pytestmark = pytest.mark.slow
+
 CLOSED_GOP = {"x264-params": "keyint=30:min-keyint=30:bframes=3:scenecut=0:b-adapt=0"}
 NO_B = {"x264-params": "keyint=30:min-keyint=30:bframes=0:scenecut=0"}
 X265 = {"x265-params": "keyint=30:min-keyint=30:bframes=3:log-level=none"}

@@ -32,7 +32,8 @@ def make_matches(keys: pd.DataFrame, similarities: npt.ArrayLike, pictures: pd.D
     """
     rows = keys[KEY_COLUMNS].assign(similarity=np.asarray(similarities))
     matches = rows.merge(pictures, how="left", on=["video_id", "frame_number"])
-    matches["title"] = matches["title"].fillna("") if "title" in matches else ""
+    titles = matches["title"] if "title" in matches else pd.Series(index=matches.index, dtype=object)
+    matches["title"] = titles.astype(object).where(titles.notna(), "")
     matches["rank"] = np.arange(1, len(matches) + 1)
     # Without rows a database tells no types.
     return FrameTable(matches[MATCH_COLUMNS]).astype(
