@@ -1,3 +1,4 @@
+from .display import explore as explore
 from .display import export_edit_list as export_edit_list
 from .display import make_reel as make_reel
 from .display import play_clip as play_clip

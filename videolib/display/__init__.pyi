@@ -1,4 +1,5 @@
 from .edit_list import export_edit_list as export_edit_list
+from .explorer import explore as explore
 from .figures import plot_frames as plot_frames
 from .figures import plot_moments as plot_moments
 from .figures import plot_timeline as plot_timeline
