@@ -1,0 +1,252 @@
+"""Notebook 06 in JupyterLab, as a person uses it: Chromium types, looks, plays and marks."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="no browser test without Playwright: make test-browser installs it")
+from playwright.sync_api import Error, Page, expect, sync_playwright
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[1]
+FIRST_RUN_MS = 180_000  # imports torch, embeds the sample video
+ANSWER_MS = 30_000
+WIDGET = ".videolib"
+
+
+def find_browser() -> str | None:
+    """A Chromium of the system; None for the one that Playwright installed, if it did."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no browser test without Chromium, make test-browser installs it: {error}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[str]:
+    """The address of a JupyterLab on a copy of the notebook, with a store and settings of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copy(ROOT / "notebooks" / "06_explore.ipynb", folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME")}
+    own |= {"VIDEOLIB_DATA_DIR": str(folder), "VIDEOLIB_MODEL_DIR": str(folder), "JUPYTERLAB_SETTINGS_DIR": str(folder)}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=os.environ | own, cwd=folder, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/api?token=x").close()
+            break
+        except OSError:
+            assert server.poll() is None, (folder / "log").read_text()
+            time.sleep(0.5)
+    yield address
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab) -> Iterator[Page]:
+    """The notebook, run to its end."""
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    page.set_default_timeout(ANSWER_MS)
+    page.goto(f"{lab}/lab/tree/06_explore.ipynb?token=x")
+    page.locator(".jp-Notebook").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.locator(f"{WIDGET} .pick img").first.wait_for(timeout=FIRST_RUN_MS)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=FIRST_RUN_MS)
+    yield page
+    page.context.close()
+
+
+def ask(page: Page, text: str) -> None:
+    """Type, and wait for the answer with its pictures."""
+    before = int(page.locator(WIDGET).get_attribute("data-answers") or 0)
+    page.get_by_label("Look for").fill(text)
+    answered(page, before)
+
+
+def answered(page: Page, before: int) -> None:
+    page.wait_for_function(
+        """before => {
+            const root = document.querySelector('.videolib');
+            const images = [...root.querySelectorAll('.pick img')];
+            return Number(root.dataset.answers) > before && images.every(each => each.complete && each.naturalWidth);
+        }""",
+        arg=before,
+    )
+
+
+def act(page: Page, do) -> None:
+    """Do something that is answered."""
+    before = int(page.locator(WIDGET).get_attribute("data-answers") or 0)
+    do()
+    answered(page, before)
+
+
+def in_kernel(page: Page, expression: str) -> str:
+    """What an expression gives in the notebook's kernel, as a cell that is run later would see it."""
+    return page.evaluate(
+        """async code => {
+            const {kernel} = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
+            const future = kernel.requestExecute({code});
+            const parts = [];
+            future.onIOPub = ({content}) => parts.push(content.text ?? content.evalue ?? '');
+            await future.done;
+            return parts.join('').trim();
+        }""",
+        f"print({expression})",
+    )
+
+
+def test_the_static_answer_gives_way_to_the_living_one(page):
+    expect(page.locator(f"{WIDGET}")).to_have_count(1)
+    expect(page.locator(f"{WIDGET}")).to_be_visible()
+    expect(page.locator("[class^=videolib-static]")).to_have_count(1)
+    expect(page.locator("[class^=videolib-static]")).to_be_hidden()
+
+
+def test_typing_is_answered_and_read_from_python(page):
+    ask(page, "a yellow star at night")
+    times = page.locator(f"{WIDGET} .pick b").first.text_content()
+    expect(page.locator(f"{WIDGET} .sentence").first).to_contain_text("unrelated description")
+    assert in_kernel(page, "explorer.query['query_text']") == "a yellow star at night"
+    assert in_kernel(page, "int(explorer.moments['start_seconds'][0])") == str(seconds(times.split(" to ")[0]))
+
+
+def seconds(text: str) -> int:
+    minutes, rest = text.split(":")
+    return 60 * int(minutes) + int(rest)
+
+
+def test_what_is_set_in_python_is_on_the_screen(page):
+    act(page, lambda: in_kernel(page, "setattr(explorer, 'query', {'query_text': 'a green tree', 'k': 1})"))
+    expect(page.get_by_label("Look for")).to_have_value("a green tree")
+    expect(page.locator(f"{WIDGET} li")).to_have_count(1)
+    act(page, lambda: page.get_by_label("How many").fill("5"))
+
+
+def test_a_moment_plays_from_its_beginning(page):
+    ask(page, "a red car in the city")
+    page.locator(f"{WIDGET} .pick").first.click()
+    video = page.locator(f"{WIDGET} video")
+    video.wait_for()
+    page.wait_for_function("() => document.querySelector('.videolib video').currentTime > 0")
+    begin = video.evaluate("each => each.currentTime")
+    start = float(in_kernel(page, "explorer.moments['start_seconds'][0]"))
+    shown = float(in_kernel(page, "min(explorer.moments['start_seconds'][0], 1.5)"))
+    assert begin >= shown - 0.1
+    assert begin < start + 5
+    page.wait_for_function("was => document.querySelector('.videolib video').currentTime > was + 0.3", arg=begin)
+
+
+def test_marks_refine(page):
+    ask(page, "a car")
+    act(page, lambda: page.locator(f"{WIDGET} [data-mark=wrong]").first.click())
+    expect(page.get_by_role("button", name="Forget 1 mark")).to_be_visible()
+    assert in_kernel(page, "explorer.marks['right'].tolist()") == "[False]"
+    act(page, lambda: page.get_by_role("button", name="Forget 1 mark").click())
+    assert in_kernel(page, "len(explorer.marks)") == "0"
+
+
+def test_by_keyboard_alone(page):
+    ask(page, "a car")
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    page.get_by_label("Look for").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("b")  # JupyterLab's key for a new cell
+    picks = page.locator(f"{WIDGET} .pick")
+    expect(picks.nth(1)).to_be_focused()
+    act(page, lambda: page.keyboard.press("r"))
+    assert page.evaluate("() => document.activeElement.className") == "pick"
+    page.keyboard.press("Enter")
+    page.locator(f"{WIDGET} video").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Look for")).to_be_focused()
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    page.keyboard.press("Control+s")
+    expect(page.locator("#jp-main-dock-panel .lm-mod-current.jp-mod-dirty")).to_have_count(0)
+    act(page, lambda: page.get_by_role("button", name="Forget").click())
+
+
+def test_a_picture_and_its_balance(page):
+    ask(page, "a car")
+    act(page, lambda: page.locator(f"{WIDGET} li").first.get_by_role("button", name="More like").click())
+    expect(page.get_by_label("Picture ↔ text")).to_be_visible()
+    act(page, lambda: page.get_by_label("Look for").fill(""))
+    expect(page.locator(f"{WIDGET} .status")).to_contain_text("like the picture")
+    act(page, lambda: page.get_by_role("button", name="Without the picture").click())
+    expect(page.locator(f"{WIDGET} .status")).to_contain_text("Type what to look for")
+
+
+def test_an_error_is_shown_and_the_next_search_answers(page):
+    ask(page, "a car")
+    page.get_by_label("Look for").fill("car " * 200)
+    expect(page.locator(f"{WIDGET} .error")).to_contain_text("tokens")
+    ask(page, "a boat")
+    expect(page.locator(f"{WIDGET} .error")).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+@pytest.mark.parametrize("width", [600, 1400])
+def test_both_themes_and_widths(page, theme, width, request):
+    ask(page, "a red car in the city")
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+    root = page.locator(WIDGET)
+    root.scroll_into_view_if_needed()
+    assert root.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
+    contrast = root.evaluate(CONTRAST)
+    assert contrast >= 4.5, contrast
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.wait_for_timeout(500)
+        page.screenshot(path=f"{folder}/{theme}-{width}.png")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+# The least contrast of the explorer's texts (WCAG 2.2, relative luminance).
+CONTRAST = """root => {
+    const parse = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+    const light = (rgb) => {
+        const [r, g, b] = rgb.slice(0, 3).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (each) => {
+        for (; each; each = each.parentElement) {
+            const rgb = parse(getComputedStyle(each).backgroundColor);
+            if (rgb.length === 3 || rgb[3] > 0) return rgb;
+        }
+        return [255, 255, 255];
+    };
+    const texts = [...root.querySelectorAll('label, .status, .sentence, .note, b, .title, .axis span, button')];
+    const ratios = texts.filter(each => each.textContent.trim() && each.offsetParent).map(each => {
+        const [a, b] = [light(parse(getComputedStyle(each).color)), light(ground(each))].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05);
+    });
+    return Math.min(...ratios);
+}"""
