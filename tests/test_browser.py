@@ -49,7 +49,11 @@ def lab(tmp_path_factory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME")}
-    own |= {"VIDEOLIB_DATA_DIR": str(folder), "VIDEOLIB_MODEL_DIR": str(folder), "JUPYTERLAB_SETTINGS_DIR": str(folder)}
+    own |= {
+        "VIDEOLIB_DATA_DIR": str(folder),
+        "VIDEOLIB_MODEL_DIR": str(folder),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder),
+    }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
     command += ["--LabApp.expose_app_in_browser=True"]
@@ -75,6 +79,7 @@ def page(browser, lab) -> Iterator[Page]:
     page.set_default_timeout(ANSWER_MS)
     page.goto(f"{lab}/lab/tree/06_explore.ipynb?token=x")
     page.locator(".jp-Notebook").wait_for()
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.ready")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator(f"{WIDGET} .pick img").first.wait_for(timeout=FIRST_RUN_MS)
@@ -135,7 +140,9 @@ def test_typing_is_answered_and_read_from_python(page):
     times = page.locator(f"{WIDGET} .pick b").first.text_content()
     expect(page.locator(f"{WIDGET} .sentence").first).to_contain_text("unrelated description")
     assert in_kernel(page, "explorer.query['query_text']") == "a yellow star at night"
-    assert in_kernel(page, "int(explorer.moments['start_seconds'][0])") == str(seconds(times.split(" to ")[0]))
+    assert in_kernel(page, "int(explorer.moments['start_seconds'][0])") == str(
+        seconds(times.split(" to ")[0])
+    )
 
 
 def seconds(text: str) -> int:
@@ -161,7 +168,9 @@ def test_a_moment_plays_from_its_beginning(page):
     shown = float(in_kernel(page, "min(explorer.moments['start_seconds'][0], 1.5)"))
     assert begin >= shown - 0.1
     assert begin < start + 5
-    page.wait_for_function("was => document.querySelector('.videolib video').currentTime > was + 0.3", arg=begin)
+    page.wait_for_function(
+        "was => document.querySelector('.videolib video').currentTime > was + 0.3", arg=begin
+    )
 
 
 def test_marks_refine(page):
@@ -217,7 +226,9 @@ def test_an_error_is_shown_and_the_next_search_answers(page):
 def test_both_themes_and_widths(page, theme, width, request):
     ask(page, "a red car in the city")
     page.set_viewport_size({"width": width, "height": 1000})
-    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
+    )
     root = page.locator(WIDGET)
     root.scroll_into_view_if_needed()
     assert root.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
@@ -233,7 +244,8 @@ def test_both_themes_and_widths(page, theme, width, request):
 CONTRAST = """root => {
     const parse = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
     const light = (rgb) => {
-        const [r, g, b] = rgb.slice(0, 3).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = rgb.slice(0, 3).map(c => linear(c / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const ground = (each) => {

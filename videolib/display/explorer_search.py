@@ -8,7 +8,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,9 @@ class Asked:
             if not isinstance(text := getattr(asked, name), str):
                 raise ValueError(f"{name} must be a text, empty for none, got {text!r}")
         if not (isinstance(asked.weight, int | float) and 0 <= asked.weight <= 1):
-            raise ValueError(f"weight must lie between 0 (image only) and 1 (text only), got {asked.weight!r}")
+            raise ValueError(
+                f"weight must lie between 0 (image only) and 1 (text only), got {asked.weight!r}"
+            )
         if isinstance(asked.k, bool) or not isinstance(asked.k, int) or asked.k < 1:
             raise ValueError(f"k must be a whole number, 1 or more, got {asked.k!r}")
         return asked
@@ -155,8 +157,9 @@ class Searcher:
 
     def _embed(self, part: str | bytes) -> FloatArray:
         if part not in self._embeddings:
-            make = text_query if isinstance(part, str) else image_query
-            self._embeddings[part] = make(part, self.encoder)  # type: ignore[operator]
+            self._embeddings[part] = (
+                text_query(part, self.encoder) if isinstance(part, str) else image_query(part, self.encoder)
+            )
         self._embeddings.move_to_end(part)
         if len(self._embeddings) > KEPT_EMBEDDINGS:
             self._embeddings.popitem(last=False)
@@ -174,8 +177,7 @@ class Searcher:
     ) -> pd.DataFrame:
         """Judge the text by what it reaches in the moments; without a text there is nothing to compare with."""
         if not asked.query_text.strip() or moments.empty:
-            unknown = {"p_value": math.nan, "found": not moments.empty, "sentence": ""}
-            return moments.assign(**unknown)
+            return moments.assign(p_value=math.nan, found=not moments.empty, sentence="")
         text = self._embed(asked.query_text.strip())
         reached = moments
         if query is not text:  # found by more than the text
@@ -213,7 +215,9 @@ class Searcher:
     def _source(self, video_id: str) -> str:
         videos = self.store.list_videos().set_index("video_id")
         if video_id not in videos.index:
-            raise StoreError(f"{self.store!r} must hold the video {video_id!r}, and has it no more: search again")
+            raise StoreError(
+                f"{self.store!r} must hold the video {video_id!r}, and has it no more: search again"
+            )
         return str(videos["source"][video_id])
 
     def _slides(self, moment: dict[Any, Any], source: str, error: Exception) -> Played:
@@ -221,7 +225,9 @@ class Searcher:
         frames = self.store.read_frames(moment["video_id"], start_seconds=start, end_seconds=end)
         pictures = frames["frame_data"].tolist() or [moment["frame_data"]]
         chosen = spread_evenly(len(pictures), min(MOST_SLIDES, len(pictures)))
-        why = f"the video cannot be read ({error})" if Path(source).is_file() else f"no video file at {source}"
+        why = (
+            f"the video cannot be read ({error})" if Path(source).is_file() else f"no video file at {source}"
+        )
         sentence = f"These are the stored pictures, without sound: {why}."
         return Played(tuple(pictures[place] for place in chosen), start, end, sentence)
 
@@ -237,12 +243,14 @@ def _span(moment: dict[Any, Any], *, around: float = AROUND_SECONDS) -> tuple[fl
 
 
 def _cut(source: str, start: float, end: float) -> Played:
-    small = {"long_side": CLIP_LONG_SIDE, "frames_per_second": CLIP_FRAMES_PER_SECOND}
+    cut = partial(
+        cut_clip, source, start, end, long_side=CLIP_LONG_SIDE, frames_per_second=CLIP_FRAMES_PER_SECOND
+    )
     file = io.BytesIO()
-    clip = cut_clip(source, start, end, file, exact=False, **small)
-    if clip.is_copied and file.tell() > MOST_CLIP_BYTES:
+    clip = cut(to=file, exact=False)
+    if clip.is_copied and file.getbuffer().nbytes > MOST_CLIP_BYTES:
         file = io.BytesIO()
-        clip = cut_clip(source, start, end, file, **small)
+        clip = cut(to=file)
     around = AROUND_SECONDS if start > 0 else 0.0
     begin = max(0.0, start + around - clip.start_seconds)
     stop = max(begin + 0.2, end - AROUND_SECONDS - clip.start_seconds)
@@ -252,6 +260,8 @@ def _cut(source: str, start: float, end: float) -> Played:
 def as_marks(table: pd.DataFrame) -> Marks:
     """Marks from a table; ValueError if a column is missing."""
     if missing := [name for name in ("video_id", "frame_number", "right") if name not in table]:
-        raise ValueError(f"marks must have the columns video_id, frame_number, right; missing: {', '.join(missing)}")
+        raise ValueError(
+            f"marks must have the columns video_id, frame_number, right; missing: {', '.join(missing)}"
+        )
     columns: Sequence[Any] = (table["video_id"], table["frame_number"], table["right"])
     return {(str(video), int(number)): bool(right) for video, number, right in zip(*columns, strict=True)}

@@ -93,8 +93,12 @@ class Explorer(anywidget.AnyWidget):
         request = content.get("id")
         try:
             self._do(content, [bytes(each) for each in buffers], request)
-        except Exception as error:  # whatever it is, who typed has to see it, and the kernel's log is out of sight
-            kind = "" if str(error).strip() and not isinstance(error, KeyError) else f"{type(error).__name__}: "
+        except (
+            Exception
+        ) as error:  # whatever it is, who typed has to see it, and the kernel's log is out of sight
+            kind = (
+                "" if str(error).strip() and not isinstance(error, KeyError) else f"{type(error).__name__}: "
+            )
             self.send({"kind": "error", "text": f"{kind}{error}"})
         finally:
             self.send({"kind": "done", "id": request})
@@ -114,12 +118,13 @@ class Explorer(anywidget.AnyWidget):
             case "forget":
                 self._search(self._asked, {})
             case "curve":
-                return self._send_curve(content["video_id"])
+                self._send_curve(content["video_id"])
             case "play":
-                return self._send_clip(self._moment(content), request)
+                self._send_clip(self._moment(content), request)
             case kind:
                 raise ValueError(f"kind must be one that explorer.js sends, got {kind!r}: run the cell again")
-        self._show(request)
+        if content["kind"] not in ("curve", "play"):
+            self._show(request)
 
     def _moment(self, content: dict[str, Any]) -> dict[Any, Any]:
         moments = self._answer.moments
@@ -127,7 +132,8 @@ class Explorer(anywidget.AnyWidget):
         rows = moments[(moments["video_id"] == key[0]) & (moments["frame_number"] == key[1])]
         if rows.empty:
             raise ValueError("the moment must be one of the answer, and that has changed: choose again")
-        return rows.iloc[0].to_dict()
+        moment: dict[Any, Any] = rows.iloc[0].to_dict()
+        return moment
 
     def _mark(self, moment: dict[Any, Any], right: bool | None) -> None:
         marks = {key: was for key, was in self._marks.items() if not self._lies_in(key, moment)}
@@ -166,7 +172,15 @@ class Explorer(anywidget.AnyWidget):
             self._send_curve(moments[0]["video_id"])
 
     def _tell(self, moment: dict[Any, Any]) -> dict[str, Any]:
-        names = ("video_id", "title", "start_seconds", "peak_seconds", "end_seconds", "similarity", "sentence")
+        names = (
+            "video_id",
+            "title",
+            "start_seconds",
+            "peak_seconds",
+            "end_seconds",
+            "similarity",
+            "sentence",
+        )
         marked = [right for key, right in self._marks.items() if self._lies_in(key, moment)]
         return {name: moment[name] for name in names} | {
             "rank": int(moment["rank"]),
@@ -205,9 +219,9 @@ class Explorer(anywidget.AnyWidget):
         # A widget's own text/html is not shown where its model is missing, so the answer is an output of its own;
         # explorer.js hides it as soon as the kernel has answered.
         html = f'<div class="videolib-static-{self.model_id}">{as_html(self._asked, self._answer)}</div>'
-        display({"text/html": html, "text/plain": as_text(self._asked, self._answer)}, raw=True)
+        display({"text/html": html, "text/plain": as_text(self._asked, self._answer)}, raw=True)  # type: ignore[no-untyped-call]
         data, metadata = self._repr_mimebundle_()  # type: ignore[misc]
-        display(data, metadata=metadata, raw=True)
+        display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
 
 
 def shrink(jpeg: bytes) -> bytes:
@@ -229,7 +243,8 @@ def summarize(asked: Asked, answer: Answer) -> str:
     if not asked.query_text.strip():
         return f"{count} moment{'s' * (count != 1)} that look{'s' * (count == 1)} like the picture"
     if not found:
-        return f"Probably not there: the {'nearest moment does' if count == 1 else f'{count} nearest moments do'} not stand out"
+        nearest = "nearest moment does" if count == 1 else f"{count} nearest moments do"
+        return f"Probably not there: the {nearest} not stand out"
     return f"{found} of {count} moment{'s' * (count != 1)} stand{'s' * (found == 1)} out"
 
 
