@@ -3,7 +3,7 @@ PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: demo test test-fast test-singlestore lab datastudio bench check format clean
+.PHONY: demo test test-fast test-singlestore test-browser browser lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
@@ -17,6 +17,15 @@ test-fast: .venv/installed check  # without models, servers, notebooks and other
 test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image
 	test -n "$$SINGLESTOREDB_URL" || .venv/bin/python -m pip install --quiet docker
 	.venv/bin/python tools/test_singlestore.py
+
+test-browser: browser
+	.venv/bin/python -m pytest -m browser
+
+browser: .venv/installed  # Playwright, and Chromium where there is none
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt playwright
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ test "$$(id -u)" = 0 && command -v apt-get && apt-get update && apt-get install --yes chromium; } || \
+		.venv/bin/python -m playwright install chromium
 
 lab: .venv/installed
 	.venv/bin/jupyter lab notebooks

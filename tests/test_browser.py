@@ -56,7 +56,7 @@ def lab(tmp_path_factory) -> Iterator[str]:
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    command += ["--LabApp.expose_app_in_browser=True"]
+    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env=os.environ | own, cwd=folder, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -223,12 +223,14 @@ def test_an_error_is_shown_and_the_next_search_answers(page):
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 @pytest.mark.parametrize("width", [600, 1400])
-def test_both_themes_and_widths(page, theme, width, request):
+def test_both_themes_and_widths(page, theme, width):
     ask(page, "a red car in the city")
     page.set_viewport_size({"width": width, "height": 1000})
     page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
     )
+    act(page, lambda: page.locator(f"{WIDGET} [data-mark=right]").first.click())
+    act(page, lambda: page.locator(f"{WIDGET} [data-mark=wrong]").last.click())
     root = page.locator(WIDGET)
     root.scroll_into_view_if_needed()
     assert root.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
@@ -237,6 +239,7 @@ def test_both_themes_and_widths(page, theme, width, request):
     if folder := os.environ.get("SCREENSHOTS"):
         page.wait_for_timeout(500)
         page.screenshot(path=f"{folder}/{theme}-{width}.png")
+    act(page, lambda: page.get_by_role("button", name="Forget").click())
     page.set_viewport_size({"width": 1400, "height": 1000})
 
 
@@ -248,6 +251,7 @@ CONTRAST = """root => {
         const [r, g, b] = rgb.slice(0, 3).map(c => linear(c / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
+    const over = (front, back) => front.slice(0, 3).map((c, n) => back[n] + (c - back[n]) * (front[3] ?? 1));
     const ground = (each) => {
         for (; each; each = each.parentElement) {
             const rgb = parse(getComputedStyle(each).backgroundColor);
@@ -257,7 +261,9 @@ CONTRAST = """root => {
     };
     const texts = [...root.querySelectorAll('label, .status, .sentence, .note, b, .title, .axis span, button')];
     const ratios = texts.filter(each => each.textContent.trim() && each.offsetParent).map(each => {
-        const [a, b] = [light(parse(getComputedStyle(each).color)), light(ground(each))].sort((x, y) => y - x);
+        const back = ground(each);
+        const front = over(parse(getComputedStyle(each).color), back);
+        const [a, b] = [light(front), light(back)].sort((x, y) => y - x);
         return (a + 0.05) / (b + 0.05);
     });
     return Math.min(...ratios);

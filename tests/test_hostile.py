@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.utils.capture import capture_output
 from PIL import Image
 
 import videolib
@@ -190,6 +191,17 @@ def test_labels_and_null_queries(text, tmp_path, encoder, monkeypatch):
         videolib.null_queries(encoder, [text * 99])
     with pytest.raises(ValueError, match="tokens each"):
         videolib.label_frames(ROWS, [text * 99], encoder)
+
+
+def test_the_explorer(text, store, encoder, monkeypatch, tmp_path):
+    monkeypatch.setenv("VIDEOLIB_MODEL_DIR", str(tmp_path))
+    store.write_video(make_video(title=text, source=text), **MODEL | {"model": encoder.model})
+    store.write_frames(make_frames("v1", ROWS).assign(frame_data=jpeg()))
+    explorer = videolib.explore(store, encoder, query_text=text[:70], without_text=text[:70] + " at night")
+    assert explorer.moments["title"].tolist() == [text]
+    with capture_output() as captured:
+        explorer._ipython_display_()
+    assert "<script>" not in captured.outputs[0].data["text/html"]
 
 
 def test_a_reel_and_an_edit_list(odd_video, file_name, text, tmp_path):

@@ -21,7 +21,7 @@ ARROWS = {
     "encoding": {"search"},  # normalize: the one place where embeddings get unit length
     "store": {"search"},  # the table of matches and the index in memory
     "ingestion": {"video", "encoding", "store"},
-    "display": {"video", "search", "store"},
+    "display": {"video", "search", "store", "encoding"},  # of encoding the protocol alone
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path

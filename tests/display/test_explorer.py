@@ -1,0 +1,393 @@
+"""The explorer without a browser: what it asks and answers, what it sends, and what stays where no kernel is."""
+
+import builtins
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from PIL import Image
+
+from tests.conftest import make_frames, make_video
+from videolib import (
+    FrameStore,
+    StoreError,
+    combine,
+    explore,
+    find_moments,
+    ingest,
+    normalize,
+    probe_video,
+    read_frame,
+    refine,
+    text_query,
+)
+from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
+
+CAR = "a red car in the city"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, encoder) -> Path:
+    """A folder with the sample video and a store of it."""
+    folder = tmp_path_factory.mktemp("explored")
+    shutil.copy(SAMPLE_VIDEO_PATH, folder / "sample.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDEOLIB_MODEL_DIR", str(folder))
+        ingest(folder / "sample.mp4", encoder, FrameStore(folder / "store.duckdb"), progress=False)
+    return folder
+
+
+@pytest.fixture
+def sample(stored, tmp_path, monkeypatch) -> FrameStore:
+    """A store of one's own, to be lost."""
+    monkeypatch.setenv("VIDEOLIB_MODEL_DIR", str(stored))
+    shutil.copy(stored / "store.duckdb", tmp_path)
+    return FrameStore(tmp_path / "store.duckdb", retry_seconds=0)
+
+
+class Screen:
+    """What a browser would get of an explorer, and what it would send."""
+
+    def __init__(self, explorer) -> None:
+        self.explorer, self.got = explorer, []
+        explorer.send = lambda content, buffers=(): self.got.append((content, list(buffers)))
+
+    def ask(self, buffers=(), **content) -> dict[str, tuple[dict, list[bytes]]]:
+        """Send a request; its answers by their kinds."""
+        self.got.clear()
+        # As ipywidgets hands on what came over the wire.
+        content = json.loads(json.dumps(content | {"id": "me-1"}))
+        self.explorer._handle_custom_msg(content, [memoryview(each) for each in buffers])
+        for message, _ in self.got:
+            json.dumps(message)  # plain numbers and texts alone
+        return {message["kind"]: (message, data) for message, data in self.got}
+
+
+def caption_at(seconds: float) -> str:
+    scenes = sample_scenes()
+    return scenes[scenes["start_seconds"] <= seconds]["caption"].iloc[-1]
+
+
+def key(moments: pd.DataFrame, row: int = 0) -> dict[str, object]:
+    return {"video_id": moments["video_id"][row], "frame_number": int(moments["frame_number"][row])}
+
+
+def jpeg(color=(200, 30, 30)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), color).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_it_answers_with_the_moments_and_how_sure_they_are(sample, encoder):
+    explorer = explore(sample, encoder, query_text=CAR, k=2)
+    plain = find_moments(sample, text_query(CAR, encoder), 2)
+    pd.testing.assert_frame_equal(explorer.moments[plain.columns], plain)
+    assert caption_at(explorer.moments["peak_seconds"][0]) == CAR
+    assert explorer.moments["sentence"][0] == "No unrelated description of 200 does as well"
+    assert explorer.query == {
+        "query_text": CAR,
+        "without_text": "",
+        "query_image": None,
+        "weight": 0.5,
+        "video_id": None,
+        "k": 2,
+    }
+    assert explorer.marks.columns.tolist() == ["video_id", "frame_number", "right"]
+    assert repr(explorer) == f"Explorer('{CAR}', 2 moments)"
+    again = explore(sample, encoder, **explorer.query)
+    pd.testing.assert_frame_equal(again.moments, explorer.moments)
+
+
+def test_what_should_not_be_there_counts_half_against_it(sample, encoder):
+    explorer = explore(sample, encoder, query_text="a car", without_text="something red")
+    car, red = (text_query(text, encoder) for text in ("a car", "something red"))
+    query = combine(car, red, weights=[1, -0.5], embeddings=sample.sample_embeddings())
+    assert explorer.moments["frame_number"].tolist() == find_moments(sample, query)["frame_number"].tolist()
+    plain = explore(sample, encoder, query_text="a car").moments
+    assert plain["frame_number"].tolist() != explorer.moments["frame_number"].tolist()
+    assert explorer.moments["sentence"].str.contains("unrelated description").all()
+
+
+def test_the_verdict_of_a_combined_query_is_the_texts_own(sample, encoder):
+    plain = explore(sample, encoder, query_text=CAR)
+    combined = explore(sample, encoder, query_text=CAR, without_text="a boat")
+    same = plain.moments.merge(combined.moments, on=["video_id", "frame_number"])
+    assert len(same)
+    assert same["p_value_x"].tolist() == same["p_value_y"].tolist()
+
+
+def test_a_search_from_the_screen(sample, encoder):
+    screen = Screen(explore(sample, encoder))
+    hello = screen.ask(kind="hello")
+    assert [each["title"] for each in hello["videos"][0]["videos"]] == ["sample"]
+    assert hello["answer"][0]["summary"] == "Type what to look for, in English, or choose a picture."
+    assert hello["done"][0]["id"] == "me-1"
+    got = screen.ask(kind="search", changes={"query_text": CAR, "k": 1})
+    assert screen.explorer.query["query_text"] == CAR
+    (moment,), (picture,) = got["answer"][0]["moments"], got["answer"][1]
+    assert caption_at(moment["peak_seconds"]) == CAR
+    assert moment["times"] == "0:05 to 0:12"
+    assert Image.open(io.BytesIO(picture)).size == (240, 135)
+    assert len(got["curve"][0]["seconds"]) == len(got["curve"][0]["similarities"]) == 143
+    kinds = [message["kind"] for message, _ in screen.got]
+    assert kinds == ["answer", "curve", "done"]  # the pictures do not wait for the curve
+
+
+def test_what_is_set_in_python_goes_to_the_screen(sample, encoder):
+    screen = Screen(explore(sample, encoder))
+    screen.explorer.query = CAR
+    assert screen.got[0][0]["asked"]["query_text"] == CAR
+    assert screen.got[0][0]["id"] is None
+    screen.explorer.query = {"k": 1, "video_id": screen.explorer.moments["video_id"].tolist()[:1]}
+    assert len(screen.explorer.moments) == 1
+    with pytest.raises(ValueError, match="got 'colour'"):
+        screen.explorer.query = {"colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query_text": None}, "query_text must be a text"),
+        ({"without_text": 3}, "without_text must be a text"),
+        ({"weight": 1.5}, "weight must lie between 0"),
+        ({"weight": "half"}, "weight must lie between 0"),
+        ({"k": 0}, "k must be a whole number"),
+        ({"k": 2.5}, "k must be a whole number"),
+        ({"query_image": b"no picture"}, "image must be a readable picture"),
+        ({"video_id": []}, "video_id"),
+    ],
+)
+def test_a_wrong_argument_is_refused_and_changes_nothing(sample, encoder, changes, message):
+    with pytest.raises(ValueError, match=message):
+        explore(sample, encoder, **{"query_text": CAR} | changes)
+    explorer = explore(sample, encoder, query_text=CAR)
+    before, moments = explorer.query, explorer.moments
+    with pytest.raises(ValueError, match=message):
+        explorer.query = changes
+    assert explorer.query == before
+    assert explorer.moments is moments
+
+
+def test_marks_refine_and_can_be_set_again(sample, encoder):
+    screen = Screen(explore(sample, encoder, query_text="a car"))
+    explorer = screen.explorer
+    was = explorer.moments
+    got = screen.ask(kind="mark", right=False, **key(was, 0))
+    free = next(each for each in got["answer"][0]["moments"] if each["mark"] is None)
+    other = {name: free[name] for name in ("video_id", "frame_number")}
+    got = screen.ask(kind="mark", right=True, **other)
+    marks = explorer.marks
+    assert marks["right"].tolist() == [False, True]
+    assert got["answer"][0]["mark_count"] == 2
+    rows = sample.add_embeddings(marks)["embedding_data"]
+    query = refine(text_query("a car", encoder), [rows[1]], [rows[0]], embeddings=sample.sample_embeddings())
+    expected = find_moments(sample, query)
+    assert explorer.moments["frame_number"].tolist() == expected["frame_number"].tolist()
+    assert [each["mark"] for each in got["answer"][0]["moments"]].count(True) == 1
+    other = explore(sample, encoder, query_text="a car")
+    other.marks = marks
+    assert other.moments["frame_number"].tolist() == expected["frame_number"].tolist()
+    screen.ask(kind="forget")
+    pd.testing.assert_frame_equal(explorer.moments, was)
+    with pytest.raises(
+        ValueError, match="marks must have the columns video_id, frame_number, right; missing: right"
+    ):
+        explorer.marks = marks.drop(columns="right")
+
+
+def test_marks_stay_with_the_words_they_were_made_for(sample, encoder):
+    screen = Screen(explore(sample, encoder, query_text="a car"))
+    screen.ask(kind="mark", right=False, **key(screen.explorer.moments))
+    assert screen.ask(kind="search", changes={"query_text": "a boat"})["answer"][0]["mark_count"] == 0
+    assert screen.ask(kind="search", changes={"query_text": "a car", "k": 3})["answer"][0]["mark_count"] == 1
+    moment = screen.got[0][0]["moments"]
+    marked = next(each for each in moment if each["mark"] is False)
+    screen.ask(kind="mark", right=None, video_id=marked["video_id"], frame_number=marked["frame_number"])
+    assert screen.explorer.marks.empty
+
+
+def test_a_picture_and_more_like_a_moment(sample, encoder):
+    screen = Screen(explore(sample, encoder, query_text=CAR))
+    peak = key(screen.explorer.moments)
+    assert screen.ask(kind="like", **peak)["answer"][0]["asked"]["has_image"]
+    got = screen.ask(kind="search", changes={"query_text": ""})["answer"]
+    assert key(screen.explorer.moments) == peak
+    assert len(got[1]) == len(got[0]["moments"]) + 1  # the picture that is searched by comes first
+    assert screen.explorer.moments["p_value"].isna().all()
+    image = screen.explorer.query["query_image"]
+    screen.ask(kind="picture", buffers=[jpeg()])
+    assert screen.explorer.query["query_image"] not in (None, image)
+    assert screen.ask(kind="picture")["answer"][0]["moments"] == []
+
+
+def test_the_balance_of_text_and_picture(sample, encoder):
+    frame = sample.read_frames(sample.list_videos()["video_id"][0], start_seconds=8, end_seconds=9)[
+        "frame_data"
+    ][0]
+    found = [
+        explore(
+            sample, encoder, query_text="a yellow star at night", query_image=frame, weight=weight
+        ).moments
+        for weight in (0.0, 1.0)
+    ]
+    assert found[0]["frame_number"][0] == 9
+    assert caption_at(found[1]["peak_seconds"][0]) == "a yellow star at night"
+
+
+def test_a_chosen_moment_plays_from_its_start_with_its_clip_kept(sample, encoder, tmp_path):
+    screen = Screen(explore(sample, encoder, query_text=CAR))
+    got, (clip,) = screen.ask(kind="play", **key(screen.explorer.moments))["clip"]
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip)
+    moment = screen.explorer.moments.iloc[0]
+    assert 0 <= got["begin_seconds"] < got["stop_seconds"] <= probe_video(path).duration_seconds
+    assert got["stop_seconds"] - got["begin_seconds"] == pytest.approx(
+        moment["end_seconds"] - moment["start_seconds"]
+    )
+    shown = read_frame(path, got["begin_seconds"] + 0.01).image.astype(float)
+    right = read_frame(SAMPLE_VIDEO_PATH, moment["start_seconds"] + 0.01).image.astype(float)
+    assert np.abs(shown - right).mean() < 3
+    assert screen.ask(kind="play", **key(screen.explorer.moments))["clip"][1][0] is clip
+
+
+def test_a_file_that_is_gone_is_shown_by_the_stored_pictures(stored, sample, encoder):
+    screen = Screen(explore(sample, encoder, query_text=CAR))
+    path = stored / "sample.mp4"
+    os.rename(path, stored / "elsewhere.mp4")
+    try:
+        got, pictures = screen.ask(kind="play", **key(screen.explorer.moments))["slides"]
+    finally:
+        os.rename(stored / "elsewhere.mp4", path)
+    assert got["sentence"] == f"These are the stored pictures, without sound: no video file at {path}."
+    assert len(pictures) == 7
+    assert {Image.open(io.BytesIO(each)).size for each in pictures} == {(480, 270)}
+    assert "clip" in screen.ask(kind="play", **key(screen.explorer.moments))  # it is there again
+
+
+def test_a_lost_store_and_a_bad_query_are_told_and_the_next_search_answers(sample, encoder, tmp_path):
+    screen = Screen(explore(sample, encoder, query_text=CAR))
+    moments = screen.explorer.moments
+    bad = screen.ask(kind="search", changes={"query_text": "car " * 200})
+    assert "tokens" in bad["error"][0]["text"]
+    assert "answer" not in bad
+    os.rename(tmp_path / "store.duckdb", tmp_path / "away.duckdb")
+    lost = screen.ask(kind="search", changes={"query_text": "a boat"})
+    assert "store.duckdb" in lost["error"][0]["text"]
+    assert lost["done"][0]["id"] == "me-1"
+    assert screen.explorer.query["query_text"] == CAR
+    assert screen.explorer.moments is moments
+    os.rename(tmp_path / "away.duckdb", tmp_path / "store.duckdb")
+    assert "answer" in screen.ask(kind="search", changes={"query_text": "a boat"})
+    gone = screen.ask(kind="play", video_id="other", frame_number=1)
+    assert "has changed: choose again" in gone["error"][0]["text"]
+
+
+def test_a_store_that_is_not_there_is_refused_at_the_call(tmp_path, encoder):
+    with pytest.raises(StoreError):
+        explore(FrameStore(tmp_path / "none.duckdb"), encoder, query_text=CAR)
+
+
+def test_an_answer_without_moments_says_so(tmp_path, encoder):
+    store = FrameStore(tmp_path / "empty.duckdb")
+    store.write_video(make_video(), model=encoder.model, dimension=encoder.dimension, every_seconds=1.0)
+    answer = Screen(explore(store, encoder, query_text=CAR)).ask(kind="hello")["answer"][0]
+    assert answer["moments"] == []
+    assert answer["summary"] == "No moments: there are no frames in what is searched."
+
+
+def test_what_is_probably_not_there_is_said(sample, encoder):
+    screen = Screen(explore(sample, encoder, query_text="a zebra"))
+    assert screen.ask(kind="hello")["answer"][0]["summary"].startswith("Probably not there")
+
+
+def test_a_warning_is_a_note_beside_the_answer(sample, encoder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        screen = Screen(explore(sample, encoder, query_text="a car without wheels"))
+    (note,) = screen.ask(kind="hello")["answer"][0]["notes"]
+    assert "CLIP reads over 'without'" in note
+
+
+def displayed(explorer) -> list[dict[str, object]]:
+    """What a cell that ends in it shows, in order."""
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        explorer._ipython_display_()
+    return [output.data for output in captured.outputs]
+
+
+class Tags(HTMLParser):
+    """Names of the elements, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, _):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_answer_stays_where_there_is_no_kernel(sample, encoder):
+    explorer = explore(sample, encoder, query_text=CAR)
+    static, living = displayed(explorer)
+    assert static.keys() == {"text/html", "text/plain"}
+    assert f"videolib-static-{explorer.model_id}" in static["text/html"]
+    assert living["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    tags = Tags(static["text/html"])
+    assert tags.tags.count("img") == len(explorer.moments)
+    assert set(tags.tags) <= {"div", "p", "img", "b"}  # what JupyterLab shows of a file it does not trust
+    for moment in explorer.moments.to_dict("records"):
+        assert moment["sentence"] in tags.text
+    assert "0:05 to 0:12" in tags.text
+    assert "http" not in static["text/html"]
+    assert static["text/plain"].splitlines()[:2] == [
+        f"“{CAR}”: 1 of 2 moments stands out",
+        "1. 0:05 to 0:12 · sample · No unrelated description of 200 does as well",
+    ]
+
+
+def test_what_a_person_typed_and_titles_are_no_html(store, encoder):
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    store.write_video(
+        make_video(title=evil), model=encoder.model, dimension=encoder.dimension, every_seconds=1.0
+    )
+    rows = normalize(np.random.default_rng(0).normal(size=(3, encoder.dimension)))
+    store.write_frames(make_frames("v1", rows).assign(frame_data=jpeg()))
+    store.mark_complete("v1")
+    explorer = explore(store, encoder, query_text=evil, without_text=evil)
+    html = displayed(explorer)[0]["text/html"]
+    tags = Tags(html)
+    assert "script" not in tags.tags
+    assert tags.tags.count("img") == len(explorer.moments)
+    assert tags.text.count(evil) == 2 + len(explorer.moments)
+    code = Path(sys.modules["videolib.display.explorer"].__file__).with_name("explorer.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", code)
+
+
+def test_a_missing_anywidget_is_named(sample, encoder, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **options):
+        if name == "anywidget":
+            raise ModuleNotFoundError("No module named 'anywidget'", name="anywidget")
+        return real(name, *args, **options)
+
+    monkeypatch.delitem(sys.modules, "videolib.display.explorer_widget", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"explorer needs anywidget.*videolib\[notebooks\]"):
+        explore(sample, encoder)
