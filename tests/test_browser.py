@@ -45,6 +45,9 @@ def lab(tmp_path_factory) -> Iterator[str]:
     """The address of a JupyterLab on a copy of the notebook, with a store and settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(ROOT / "notebooks" / "06_explore.ipynb", folder)
+    settings = folder / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false"}')
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,7 +59,7 @@ def lab(tmp_path_factory) -> Iterator[str]:
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
+    command += ["--LabApp.expose_app_in_browser=True"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, env=os.environ | own, cwd=folder, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -239,6 +242,7 @@ def test_both_themes_and_widths(page, theme, width):
     if folder := os.environ.get("SCREENSHOTS"):
         page.wait_for_timeout(500)
         page.screenshot(path=f"{folder}/{theme}-{width}.png")
+        root.screenshot(path=f"{folder}/{theme}-{width}-explorer.png")
     act(page, lambda: page.get_by_role("button", name="Forget").click())
     page.set_viewport_size({"width": 1400, "height": 1000})
 

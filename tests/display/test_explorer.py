@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from html.parser import HTMLParser
@@ -287,10 +288,28 @@ def test_a_lost_store_and_a_bad_query_are_told_and_the_next_search_answers(sampl
     assert lost["done"][0]["id"] == "me-1"
     assert screen.explorer.query["query_text"] == CAR
     assert screen.explorer.moments is moments
+    assert not (tmp_path / "store.duckdb").exists()
     os.rename(tmp_path / "away.duckdb", tmp_path / "store.duckdb")
     assert "answer" in screen.ask(kind="search", changes={"query_text": "a boat"})
     gone = screen.ask(kind="play", video_id="other", frame_number=1)
     assert "has changed: choose again" in gone["error"][0]["text"]
+
+
+HOLD = "import sys, duckdb; held = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+def test_a_store_that_another_process_holds_is_told_of_and_let_go_after_each_search(
+    sample, encoder, tmp_path
+):
+    screen = Screen(explore(sample, encoder, query_text=CAR))
+    screen.ask(kind="search", changes={"query_text": "a boat"})
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "store.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()  # it has the file, so nothing here had
+        locked = screen.ask(kind="search", changes={"query_text": CAR})
+        assert "store.duckdb" in locked["error"][0]["text"]
+        other.stdin.close()
+    assert "answer" in screen.ask(kind="search", changes={"query_text": CAR})
 
 
 def test_a_store_that_is_not_there_is_refused_at_the_call(tmp_path, encoder):

@@ -6,7 +6,6 @@ const SLIDE_MS = 900;
 const BUSY_MS = 1500;
 const LOST_MS = 15000;
 let views = 0;
-
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -113,9 +112,8 @@ function makePlayer(root) {
 }
 
 function makeTimeline(root, choose) {
-  const NS = "http://www.w3.org/2000/svg";
   const draw = (tag, attributes) => {
-    const node = document.createElementNS(NS, tag);
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
@@ -327,19 +325,14 @@ function render({ model, el }) {
   const root = h("div", { class: "videolib", hidden: true, role: "region", "aria-label": "Explore videos", onkeydown: onKey },
     fields.root, status, error, notes, list, screen, line, hint);
   const hide = document.createElement("style"); // of the static answer, while a kernel answers
-  root.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    root.classList.add("drop");
-  });
-  root.addEventListener("dragleave", () => root.classList.remove("drop"));
-  root.addEventListener("drop", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    root.classList.remove("drop");
-    const [file] = event.dataTransfer.files;
-    if (file) fields.sendPicture(file);
-  });
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    root.addEventListener(name, (event) => {
+      event.preventDefault();
+      event.stopPropagation(); // JupyterLab would take the file
+      root.classList.toggle("drop", name === "dragover");
+      if (name === "drop" && event.dataTransfer.files.length) fields.sendPicture(event.dataTransfer.files[0]);
+    });
+  }
   el.append(hide, root);
   const onMessage = (message, buffers) => receive[message.kind]?.(message, buffers);
   model.on("msg:custom", onMessage);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,9 @@ class Explorer(anywidget.AnyWidget):
         """Do what the browser asks for; it sends the next request after `done`, so that only the last key counts."""
         request = content.get("id")
         try:
-            self._do(content, [bytes(each) for each in buffers], request)
+            is_search = content.get("kind") not in ("play", "curve")
+            with self._searcher.held() if is_search else nullcontext():
+                self._do(content, [bytes(each) for each in buffers], request)
         except (
             Exception
         ) as error:  # whatever it is, who typed has to see it, and the kernel's log is out of sight
