@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
 
@@ -199,6 +200,7 @@ def test_the_explorer(text, store, encoder, monkeypatch, tmp_path):
     store.write_frames(make_frames("v1", ROWS).assign(frame_data=jpeg()))
     explorer = videolib.explore(store, encoder, query_text=text[:70], without_text=text[:70] + " at night")
     assert explorer.moments["title"].tolist() == [text]
+    InteractiveShell.instance()  # without one, nothing is captured
     with capture_output() as captured:
         explorer._ipython_display_()
     assert "<script>" not in captured.outputs[0].data["text/html"]
