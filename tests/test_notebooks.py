@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_it_runs_alone_and_shows_something_in_every_step(path):
 @WITHOUT_SERVER
 def test_it_stays_small_with_its_outputs(path):
     assert len(nbformat.writes(execute(path))) < 4_000_000
+
+
+@WITHOUT_SERVER
+def test_the_demo_can_read_its_tables(path):
+    tools = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "run_demo.py"))
+    for table in tools["tables"](execute(path)):
+        assert table["on_screen"].str.len().gt(0).all()
+        assert table.index.tolist() == list(range(len(table)))
 
 
 def first_match(notebook: nbformat.NotebookNode) -> float:

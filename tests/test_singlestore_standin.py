@@ -152,7 +152,7 @@ class TestWhatAServerDoes:
         "SELECT pow(frame_number, 2) FROM frames",  # DuckDB would know it
         "SELECT frame_number FROM frames ORDER BY frame_number DESC USE INDEX () LIMIT 1",
         "SELECT embedding_data <-> embedding_data FROM frames",
-        "SELECT frame_number FROM frames UNION SELECT 1",
+        "SELECT frame_number FROM frames INTERSECT SELECT 1",
         "SELECT frame_number FROM frames WHERE frame_number = :number",
         "SELECT 1; SELECT 2",
         "PRAGMA database_list",
