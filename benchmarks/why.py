@@ -8,7 +8,6 @@ for once: is the time of the first answer one at which its scene is on screen?
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from benchmarks import cases
 from videolib import ClipEncoder, extract_frames, similarity
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 
@@ -42,21 +42,10 @@ class Answers:
         return np.array(scenes["start_seconds"].le(self.seconds) & scenes["end_seconds"].gt(self.seconds))
 
 
-def read_as_the_article() -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield every int(fps)-th frame, in OpenCV's order of colours."""
-    capture = cv2.VideoCapture(str(SAMPLE_VIDEO_PATH))
-    step = int(capture.get(cv2.CAP_PROP_FPS))
-    for number in range(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), step):
-        capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        is_read, frame = capture.read()
-        if is_read:
-            yield frame
-
-
 def answer_as_the_article(name: str, *, swap: bool, unit: bool) -> Answers:
     """Answer with the article's code; `swap` the colours to RGB, and scale embeddings to `unit` length, or do not."""
     model, preprocess = clip.load(str(DEMO_MODEL_PATH), device="cpu")
-    frames = [frame[..., ::-1] if swap else frame for frame in read_as_the_article()]
+    frames = [frame if swap else frame[..., ::-1] for frame in cases._decode_article(SAMPLE_VIDEO_PATH)]
     with torch.no_grad():
         rows = torch.cat(
             [model.encode_image(preprocess(Image.fromarray(frame))[None]) for frame in frames]

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from videolib.display.text import fit_text, font_families
 from videolib.images import decode_jpeg
-from videolib.search import top_k
+from videolib.search import find_gaps, top_k
 from videolib.types import RGBArray, Video
 
 if TYPE_CHECKING:
@@ -223,10 +223,7 @@ def _tell_moment(moment: dict[Any, Any]) -> str:
 def _with_gaps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Times and similarities, with a NaN where frames of an even sampling are missing."""
     seconds, values = rows["timestamp_seconds"].to_numpy(float), rows["similarity"].to_numpy(float)
-    steps = np.diff(seconds)
-    usual = np.median(steps) if len(steps) else 0.0
-    is_even = np.isclose(steps, usual).mean() > 0.8 if len(steps) else False  # keyframes and shots are not
-    gaps = np.flatnonzero((steps > 1.5 * usual) & is_even) + 1
+    gaps = np.flatnonzero(find_gaps(seconds)[0]) + 1
     return np.insert(seconds, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 

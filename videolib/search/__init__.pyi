@@ -2,6 +2,7 @@ from .evidence import NullQueries as NullQueries
 from .evidence import judge as judge
 from .evidence import null_queries as null_queries
 from .feedback import refine as refine
+from .labels import find_gaps as find_gaps
 from .labels import label_frames as label_frames
 from .labels import label_spans as label_spans
 from .matches import MATCH_COLUMNS as MATCH_COLUMNS

@@ -142,14 +142,22 @@ def _reached_by_chance(rows: FloatArray, nulls: NullQueries, mean: FloatArray, l
     return float(np.quantile(similarities, 1 - level))
 
 
+def find_gaps(seconds: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.bool_], float]:
+    """Tell between which of ascending times frames of an even sampling are missing, (n - 1,), and its usual step.
+
+    Keyframes and shots are uneven, and none is missing.
+    """
+    steps = np.diff(seconds)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    is_even = bool(np.isclose(steps, usual).mean() > 0.8) if len(steps) else False
+    return (steps > 1.5 * usual) & is_even, usual
+
+
 def _edges(
     seconds: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """How far each frame reaches back and forth, (n,) each; and where frames are missing between two, (n - 1,)."""
-    steps = np.diff(seconds)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    is_even = bool(np.isclose(steps, usual, rtol=1e-3).mean() > 0.8) if len(steps) else False
-    gaps = (steps > 1.5 * usual) & is_even  # keyframes and shots are uneven, and none is missing
+    steps, (gaps, usual) = np.diff(seconds), find_gaps(seconds)
     halves = np.where(gaps, usual, steps) / 2
     before = np.maximum(seconds - np.r_[usual / 2, halves], 0)
     return before, seconds + np.r_[halves, usual / 2], gaps
