@@ -38,6 +38,38 @@ def test_a_second_sort_key_may_follow_the_hint(cursor):
     assert [row[0] for row in cursor.fetchall()] == [1, 2]
 
 
+def test_keys_beside_the_primary_key(cursor):
+    cursor.execute(
+        "CREATE TABLE probe (a INT NOT NULL, b INT NOT NULL, c DOUBLE NOT NULL, PRIMARY KEY (a, b), "
+        "SHARD KEY (a, b), SORT KEY (a, c))"
+    )
+
+
+def test_halved_embeddings_are_sent_as_two_bytes_a_number(cursor):
+    cursor.execute("SELECT @@memsql_version")
+    if tuple(map(int, cursor.fetchone()[0].split(".")[:2])) < (9, 1):
+        pytest.skip("F16 came with SingleStore 9.1")
+    half = np.array([0.25, -0.5, 0.125, 1], "<f2").tobytes().hex()
+    cursor.execute(
+        "CREATE TABLE probe (id INT NOT NULL, embedding VECTOR(4, F16) NOT NULL, PRIMARY KEY (id))"
+    )
+    cursor.execute(f"INSERT INTO probe (id, embedding) VALUES (1, X'{half}')")
+    cursor.execute(
+        f"SELECT embedding, embedding <*> X'{half}' AS s FROM probe ORDER BY s USE INDEX () DESC LIMIT 1"
+    )
+    embedding, similarity = cursor.fetchone()
+    np.testing.assert_array_equal(np.asarray(embedding, np.float32), [0.25, -0.5, 0.125, 1])
+    assert similarity == pytest.approx(1.328125)
+
+
+def test_describe_tells_the_element_type(cursor):
+    cursor.execute(
+        "CREATE TABLE probe (id INT NOT NULL, embedding VECTOR(4, F16) NOT NULL, PRIMARY KEY (id))"
+    )
+    cursor.execute("DESCRIBE probe")
+    assert "f16" in cursor.fetchall()[1][1].lower()
+
+
 def test_the_shared_tier_is_told_by_a_variable(real_singlestore_url):
     with FrameStore(real_singlestore_url).engine.connect() as connection:
         row = connection.exec_driver_sql("SHOW VARIABLES LIKE 'is_shared_tier'").one_or_none()

@@ -25,6 +25,7 @@ from tests.singlestore_standin.syntax import (
     check_index_options,
     convert,
     dimension_of,
+    dtype_of,
     parse_column,
     parse_query,
     parse_rows,
@@ -70,7 +71,8 @@ class Engine:
     def __init__(self, databases: list[str], shared_tier: bool) -> None:
         self.duckdb = duckdb.connect(":memory:")
         self.duckdb.execute("SET enable_external_access = false")
-        self.duckdb.create_function("vector_bytes", vector_bytes, [duckdb.list_type("FLOAT")], "BLOB")
+        for function, kind in ((float_bytes, "FLOAT"), (half_bytes, "DOUBLE")):
+            self.duckdb.create_function(function.__name__, function, [duckdb.list_type(kind)], "BLOB")
         for name in databases:
             self.duckdb.execute(f'CREATE SCHEMA "{name}"')
         self.databases = set(databases)
@@ -78,8 +80,12 @@ class Engine:
         self.tables: dict[tuple[str, str], TableDefinition] = {}
 
 
-def vector_bytes(values: list[float]) -> bytes:
+def float_bytes(values: list[float]) -> bytes:
     return np.asarray(values, "<f4").tobytes()
+
+
+def half_bytes(values: list[float]) -> bytes:
+    return np.asarray(values, "<f2").tobytes()
 
 
 Method = Callable[..., Result | int]
@@ -387,11 +393,12 @@ class Session:
         cursor = self.run(query)
         names = [column[0] for column in cursor.description]
         types = [str(column[1]) for column in cursor.description]
-        vectors = [dimension_of(kind) > 0 for kind in types]
         rows = [
             tuple(
-                vector_bytes(value) if vector and value is not None else value
-                for vector, value in zip(vectors, row, strict=True)
+                np.asarray(value, dtype_of(kind)).tobytes()
+                if dimension_of(kind) and value is not None
+                else value
+                for kind, value in zip(types, row, strict=True)
             )
             for row in cursor.fetchall()
         ]
@@ -432,21 +439,26 @@ class Session:
         if isinstance(node, exp.CurrentSchema):
             return exp.Literal.string(self.database) if self.database else exp.null()
         if isinstance(node, exp.Distance):  # <*>
-            return exp.func("array_inner_product", self.vector(node.left), self.vector(node.right))
+            kinds = [types.get(side.name, "") for side in (node.left, node.right)]
+            kind = next(filter(dimension_of, kinds), "FLOAT")
+            sides = (self.vector(side, kind) for side in (node.left, node.right))
+            return exp.func("array_inner_product", *sides)
         if isinstance(node, exp.Substring) and dimension_of(types.get(node.this.name, "")):
             start, length = int(node.args["start"].name), int(node.args["length"].name)
             # String functions see the bytes of a vector.
-            part = f"vector_bytes({node.this.sql('duckdb')})[{start}:{start + length - 1}]"
+            function = "half_bytes" if dtype_of(types[node.this.name]) == "<f2" else "float_bytes"
+            part = f"{function}({node.this.sql('duckdb')})[{start}:{start + length - 1}]"
             return sqlglot.parse_one(part, dialect="duckdb")
         return node
 
-    def vector(self, operand: exp.Expr) -> exp.Expr:
-        """Give a literal its own length, so that DuckDB refuses one that does not fit the column."""
+    def vector(self, operand: exp.Expr, kind: str) -> exp.Expr:
+        """Give a literal the column's elements and its own length, so that DuckDB refuses one that does not fit."""
         if not isinstance(operand, exp.Placeholder):
             return operand
-        vector = parse_vector(self.values[position(operand.name)])
+        vector = parse_vector(self.values[position(operand.name)], dtype_of(kind))
         self.values[position(operand.name)] = vector.tolist()
-        return exp.cast(operand, exp.DataType.build(f"FLOAT[{len(vector)}]", dialect="duckdb"))
+        duckdb_type = f"{kind.partition('[')[0]}[{len(vector)}]"
+        return exp.cast(operand, exp.DataType.build(duckdb_type, dialect="duckdb"))
 
 
 def like(text: str, pattern: str) -> bool:

@@ -36,7 +36,7 @@ from mysql_mimic.types import (
 )
 
 from tests.singlestore_standin.engine import Engine, Result, Session
-from tests.singlestore_standin.syntax import SqlError, dimension_of, shorten
+from tests.singlestore_standin.syntax import SqlError, dimension_of, dtype_of, shorten
 
 CAPABILITIES = (
     Capabilities.CLIENT_PROTOCOL_41
@@ -52,7 +52,7 @@ CAPABILITIES = (
 LONGEST_PACKET = 0xFFFFFF
 HEAD = 4096  # bytes of a statement that faults look at
 BINARY, UTF8 = 63, 45  # character sets
-VECTOR_OF_FLOAT32 = 1
+VECTOR_OF = {"<f4": 1, "<f2": 7}
 
 
 @dataclass
@@ -293,7 +293,11 @@ def column_definition(name: str, duckdb_type: str, extended: bool) -> bytes:
         wire_type, character_set = ColumnType.VAR_STRING, UTF8
     fields = uint_2(character_set) + uint_4(4 * dimension or 256) + uint_1(wire_type) + bytes(5)
     if extended:
-        fields += uint_1(2) + uint_4(dimension) + uint_1(VECTOR_OF_FLOAT32) if dimension else uint_1(0)
+        fields += (
+            uint_1(2) + uint_4(dimension) + uint_1(VECTOR_OF[dtype_of(duckdb_type)])
+            if dimension
+            else uint_1(0)
+        )
     names = [b"def", b"", b"", b"", name.encode(), name.encode()]
     return b"".join(map(str_len, names)) + str_len(fields)
 

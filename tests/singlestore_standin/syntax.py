@@ -139,30 +139,35 @@ def parse_rows(text: str, values: list[Any]) -> list[list[Any]]:
     return [[parse_value(value.strip(), values) for value in row.split(",")] for row in rows]
 
 
-def parse_vector(value: object) -> np.ndarray:
-    """Read a vector as SingleStore does: bytes are little-endian float32, text is a JSON array."""
+def parse_vector(value: object, dtype: str = "<f4") -> np.ndarray:
+    """Read a vector as SingleStore does: bytes are little-endian floats, text is a JSON array."""
     try:
         if isinstance(value, bytes):
-            return np.frombuffer(value, "<f4")
-        return np.array(json.loads(str(value)), "<f4")
+            return np.frombuffer(value, dtype)
+        return np.array(json.loads(str(value)), dtype)
     except ValueError as error:
         raise SqlError(1105, f"no vector: {value!r:.60}") from error
 
 
 def dimension_of(duckdb_type: str) -> int:
-    """Length of a VECTOR column, which DuckDB has as FLOAT[length]; 0 for any other."""
-    match = re.fullmatch(r"FLOAT\[(\d+)\]", duckdb_type)
+    """Length of a VECTOR column, which DuckDB has as FLOAT[length], and F16 as DOUBLE[length]; 0 for any other."""
+    match = re.fullmatch(r"(?:FLOAT|DOUBLE)\[(\d+)\]", duckdb_type)
     return int(match[1]) if match else 0
+
+
+def dtype_of(duckdb_type: str) -> str:
+    """NumPy's name of the elements of a VECTOR column."""
+    return "<f2" if duckdb_type.startswith("DOUBLE") else "<f4"
 
 
 def convert(value: Any, duckdb_type: str) -> Any:
     """Convert an inserted value for its column."""
     dimension = dimension_of(duckdb_type)
     if dimension and value is not None:
-        vector = parse_vector(value)
+        vector = parse_vector(value, dtype_of(duckdb_type))
         if vector.shape != (dimension,):
             raise SqlError(1105, f"shape {vector.shape} does not fit VECTOR({dimension})")
-        return vector
+        return vector.astype("<f4")
     if duckdb_type == "BLOB" and isinstance(value, str):
         return value.encode()
     return value
@@ -234,11 +239,12 @@ def parse_column(text: str) -> tuple[str, str, str]:
 def _add_column(table: TableDefinition, match: re.Match[str]) -> None:
     name, kind, size, unsigned, null = match.groups()
     name, kind = name.strip("`"), kind.lower()
-    vector = re.fullmatch(r"(\d+)(?: ?, ?F32)?", size or "", re.IGNORECASE)
+    vector = re.fullmatch(r"(\d+)(?: ?, ?(F32|F16))?", size or "", re.IGNORECASE)
     check = ""
     if kind == "vector" and vector:
-        declared = f"vector({vector[1]}, F32)"
-        duckdb_type = f"FLOAT[{vector[1]}]"
+        element_type = (vector[2] or "F32").upper()
+        declared = f"vector({vector[1]}, {element_type})"
+        duckdb_type = f"{'FLOAT' if element_type == 'F32' else 'DOUBLE'}[{vector[1]}]"
     elif kind in COLUMN_TYPES:
         declared = f"{kind}({size})" if size else kind
         duckdb_type = ("U" if unsigned else "") + COLUMN_TYPES[kind]

@@ -45,7 +45,8 @@ class TestStatements:
             "NOT NULL, content_id VARCHAR(64), written_at DATETIME(6), PRIMARY KEY (video_id) )",
             "CREATE TABLE IF NOT EXISTS frames ( video_id VARCHAR(64) NOT NULL, frame_number INTEGER NOT NULL, "
             f"timestamp_seconds DOUBLE NOT NULL, embedding_data VECTOR({DIMENSION}) NOT NULL, frame_data LONGBLOB "
-            "NOT NULL, PRIMARY KEY (video_id, frame_number) )",
+            "NOT NULL, PRIMARY KEY (video_id, frame_number), SHARD KEY (video_id, frame_number), "
+            "SORT KEY (video_id, timestamp_seconds) )",
             "CREATE TABLE IF NOT EXISTS videolib_schema ( name VARCHAR(16) NOT NULL, version INTEGER NOT NULL, "
             "PRIMARY KEY (name) )",
         ]
@@ -132,6 +133,43 @@ class TestStatements:
         )
         assert as_text.search(QUERY)["frame_number"].tolist() == store.search(QUERY)["frame_number"].tolist()
         assert re.search(r"'\[[-0-9.e, ]+", sent(standin, "INSERT")[0])
+
+    def test_embeddings_of_two_bytes_a_number(self, standin, singlestore_url):
+        store = FrameStore(singlestore_url, element_type="F16")
+        store.write_video(make_video("v1"), **MODEL)
+        store.write_frames(FRAMES)
+        assert (
+            f"embedding_data VECTOR({DIMENSION}, F16) NOT NULL" in sent(standin, "EXISTS frames")[0]
+        )
+        half = np.stack(FRAMES["embedding_data"]).astype("<f2")
+        assert f"X'{half[0].tobytes().hex()[:30]}…'" in sent(standin, "INSERT INTO frames")[0]
+        for again in (store, FrameStore(singlestore_url), FrameStore(singlestore_url, element_type="F16")):
+            stored = np.stack(again.read_frames("v1")["embedding_data"])
+            assert stored.dtype == np.float32
+            np.testing.assert_array_equal(stored, half.astype(np.float32))
+            expected = half.astype(np.float32) @ QUERY.astype("<f2").astype(np.float32)
+            found = again.search(QUERY, 10)
+            assert found["frame_number"].tolist() == (1 + np.argsort(-expected)[:10]).tolist()
+            np.testing.assert_allclose(found["similarity"], np.sort(expected)[::-1][:10], atol=1e-6)
+
+    def test_the_element_type_of_a_database_with_frames_stays(self, singlestore_url, store):
+        with pytest.raises(StoreError, match="element_type must be F32, which this database has, got 'F16'"):
+            FrameStore(singlestore_url, element_type="F16").list_videos()
+        store.delete_video("v1")
+        halved = FrameStore(singlestore_url, element_type="F16")
+        assert halved.list_videos().empty
+        halved.write_video(make_video("v1"), **MODEL)
+        halved.write_frames(FRAMES)
+        store.mark_complete("v1")
+        assert len(FrameStore(singlestore_url).search(QUERY, 3)) == 3
+
+    def test_an_unknown_element_type(self, singlestore_url):
+        with pytest.raises(
+            ValueError, match="element_type must be F32 or F16 in this kind of database, got 'I8'"
+        ):
+            FrameStore(singlestore_url, element_type="I8")
+        with pytest.raises(ValueError, match="element_type must be F32 in this kind of database, got 'F16'"):
+            FrameStore(":memory:", element_type="F16")
 
     def test_no_autocommit_whatever_the_url_says(self, standin, store):
         standin.clear()

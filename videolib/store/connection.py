@@ -17,7 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from videolib.addresses import Secret, hide_password, is_address, printable, store_file
 from videolib.errors import StoreError, VideolibError
 from videolib.extras import missing_extra
-from videolib.store.schema import bring_forward
+from videolib.store.schema import ElementType, bring_forward
 
 OPTIONS = r"[^=&]+=[^&]+(&[^=&]+=[^&]+)*"
 
@@ -30,10 +30,12 @@ class Database(Protocol):
     """What differs between the databases: the modules `duckdb` and `singlestore` have these, and say what they do."""
 
     HAS_VECTOR_INDEX: bool
+    ELEMENT_TYPES: tuple[ElementType, ...]
 
     def open_engine(self, url: URL) -> Engine: ...
     def hand_out(self, engine: Engine, *, retry_seconds: float) -> Engine: ...
     def exists(self, url: URL) -> bool: ...
+    def learn_vectors(self, connection: Connection, wanted: ElementType | None) -> bool: ...
     def read(self, connection: Connection, statement: Executable) -> pd.DataFrame: ...
     def upsert(self, connection: Connection, into: Table, rows: pd.DataFrame) -> None: ...
     def best_first(self, name: str, *, index_k: int | None) -> TextClause: ...
@@ -99,11 +101,23 @@ class Connected:
 
     url = "…"  # for the repr in a traceback, where the address is refused
 
-    def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = 30.0):
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | None = None,
+        *,
+        retry_seconds: float = 30.0,
+        element_type: ElementType | None = None,
+    ):
         is_path = isinstance(url, os.PathLike)
         url = None if url is None else Secret(os.fspath(url))
         parsed = _parse_url(url, is_path=is_path)
         self._database = _find_database(parsed)
+        known = self._database.ELEMENT_TYPES
+        if element_type is not None and element_type not in known:
+            raise ValueError(
+                f"element_type must be {' or '.join(known)} in this kind of database, got {element_type!r}"
+            )
+        self._element_type = element_type
         self._engine = self._database.open_engine(parsed)
         self.url = self._engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds
@@ -130,11 +144,13 @@ class Connected:
         with self._explained("be opened"):
             opened = self._engine.connect()
         with self._explained("do this"), opened as connection, connection.begin():
-            if not self._is_current:
+            is_current = self._is_current
+            if not is_current:
                 with self._explained("bring older tables forward"):
                     bring_forward(connection, self._database.upsert)
+                is_current = self._database.learn_vectors(connection, self._element_type)
             yield connection
-        self._is_current = True
+        self._is_current = is_current
 
     @contextmanager
     def _explained(self, task: str) -> Iterator[None]:

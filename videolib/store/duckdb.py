@@ -42,9 +42,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from videolib.addresses import Secret
-from videolib.store.schema import Vector, dot_product
+from videolib.store.schema import ElementType, Vector, dot_product
 
 HAS_VECTOR_INDEX = False
+ELEMENT_TYPES: tuple[ElementType, ...] = ("F32",)
 MEMORY = (None, "", ":memory:")
 # What DuckDB says where another thread of this process writes the same rows, or opens, closes or compacts the file.
 OTHER_THREAD = ("Duplicate key", "Unique file handle conflict", "different configuration")
@@ -84,6 +85,11 @@ def open_engine(url: URL) -> Engine:
 def exists(url: URL) -> bool:
     """Tell whether there is a file."""
     return url.database in MEMORY or os.path.exists(url.database)
+
+
+def learn_vectors(connection: Connection, wanted: ElementType | None) -> bool:
+    """All embeddings are float32."""
+    return True
 
 
 def _prepare_file(_dialect: Dialect, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:

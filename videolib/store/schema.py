@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,19 +33,21 @@ from sqlalchemy.types import UserDefinedType
 from videolib.errors import StoreError
 from videolib.types import FloatArray
 
+ElementType = Literal["F32", "F16"]
 Upsert = Callable[[Connection, Table, pd.DataFrame], None]
 
 
 class Vector(UserDefinedType[FloatArray]):
-    """A column of embeddings: (d,) float32 arrays go in and come out; only CREATE and CAST need to know d.
+    """A column of embeddings: (d,) float32 arrays go in and come out; only CREATE and CAST need to know the rest.
 
     Each database's own file says how it is written there, and what its values are sent as.
     """
 
     cache_ok = True
 
-    def __init__(self, dimension: int | None = None):
+    def __init__(self, dimension: int | None = None, element_type: ElementType = "F32"):
         self.dimension = dimension
+        self.element_type = element_type
 
     def bind_processor(self, dialect: Dialect) -> Callable[[FloatArray | None], Any]:
         return dialect.bind_vector  # type: ignore[attr-defined, no-any-return]  # set where the engine is made
@@ -148,7 +150,7 @@ def bring_forward(connection: Connection, upsert: Upsert) -> None:
         _record_version(connection, upsert)
 
 
-def create_tables(connection: Connection, upsert: Upsert, dimension: int) -> None:
+def create_tables(connection: Connection, upsert: Upsert, vector: Vector) -> None:
     """Create the tables of an empty store, or nothing where they are."""
     if has_table(connection, FRAMES):
         if not has_table(connection, VIDEOS):
@@ -156,12 +158,12 @@ def create_tables(connection: Connection, upsert: Upsert, dimension: int) -> Non
                 f"the database has a table {FRAMES.name!r} of another origin: use another database"
             )
         is_empty = connection.execute(select(FRAMES.c.video_id).limit(1)).first() is None
-        if is_empty and _stored_dimension(connection) != dimension:
+        if is_empty and stored_vector(connection) != (vector.dimension, vector.element_type):
             FRAMES.drop(connection)
     metadata = MetaData()
     for table in METADATA.sorted_tables:
         table.to_metadata(metadata)
-    metadata.tables[FRAMES.name].c.embedding_data.type = Vector(dimension)
+    metadata.tables[FRAMES.name].c.embedding_data.type = vector
     for table in (VIDEOS, FRAMES, VERSIONS):
         # Another process may be creating them, too.
         connection.execute(CreateTable(metadata.tables[table.name], if_not_exists=True))
@@ -181,5 +183,7 @@ def _stored_types(connection: Connection, table: Table) -> dict[str, str]:
     return {name: kind for name, kind, *_ in connection.execute(text(f"DESCRIBE {table.name}"))}
 
 
-def _stored_dimension(connection: Connection) -> int:
-    return int(re.findall(r"\d+", _stored_types(connection, FRAMES)["embedding_data"])[0])
+def stored_vector(connection: Connection) -> tuple[int, ElementType]:
+    """Read the dimension and the element type of the stored embeddings' column."""
+    kind = _stored_types(connection, FRAMES)["embedding_data"]
+    return int(re.findall(r"\d+", kind)[0]), "F16" if re.search(r"\bF16\b", kind, re.IGNORECASE) else "F32"

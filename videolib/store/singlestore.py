@@ -21,24 +21,28 @@ from sqlalchemy import (
     Connection,
     Engine,
     Executable,
+    PrimaryKeyConstraint,
     Select,
     Table,
     TextClause,
     create_engine,
     event,
+    select,
     text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
 
 from videolib.addresses import Secret, hide_password
 from videolib.errors import StoreError
-from videolib.store.schema import Vector, dot_product
+from videolib.store.schema import FRAMES, ElementType, Vector, dot_product, has_table, stored_vector
 
 HAS_VECTOR_INDEX = True
+ELEMENT_TYPES: tuple[ElementType, ...] = ("F32", "F16")
+_DTYPES = {"F32": "<f4", "F16": "<f2"}
 # Whatever the URL and the environment say: with autocommit no transaction is atomic, and other results have other
 # types. The last two would give a server files of this machine, and the password to another host.
 FIXED_OPTIONS: dict[str, Any] = {
@@ -81,8 +85,10 @@ def open_engine(url: URL) -> Engine:
         if url.password is None
         else FIXED_OPTIONS | {"password": Secret(url.password)},
     )
+    dialect: Any = engine.dialect
+    dialect.element_type = "F32"
     as_json = url.query.get("vector_data_format") == "json"
-    engine.dialect.bind_vector = lambda embedding: encode_vector(embedding, as_json=as_json)  # type: ignore[attr-defined]
+    dialect.bind_vector = lambda embedding: encode_vector(embedding, dialect.element_type, as_json=as_json)
     event.listen(engine, "do_connect", _connect_safely)
     return engine
 
@@ -161,15 +167,55 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def encode_vector(embedding: npt.ArrayLike, *, as_json: bool = False) -> bytes | str:
-    """Encode an embedding for SingleStore: little-endian float32 bytes, or the text of a JSON array."""
-    values = np.ascontiguousarray(embedding, dtype="<f4")
+def learn_vectors(connection: Connection, wanted: ElementType | None) -> bool:
+    """Send embeddings as the table of frames has them from now on, and tell whether there is one.
+
+    Raises
+    ------
+    StoreError
+        If it has frames, and another element type than is wanted.
+    """
+    dialect: Any = connection.dialect
+    dialect.element_type = wanted or "F32"
+    if not has_table(connection, FRAMES):
+        return False
+    _, stored = stored_vector(connection)
+    if wanted not in (None, stored):
+        if connection.execute(select(FRAMES.c.video_id).limit(1)).first() is None:
+            return False  # the first video that is written makes the table anew
+        raise StoreError(
+            f"element_type must be {stored}, which this database has, got {wanted!r}: use another one"
+        )
+    dialect.element_type = stored
+    return True
+
+
+def encode_vector(
+    embedding: npt.ArrayLike, element_type: ElementType = "F32", *, as_json: bool = False
+) -> bytes | str:
+    """Encode an embedding for SingleStore: little-endian floats of 4 or 2 bytes, or the text of a JSON array."""
+    values = np.ascontiguousarray(embedding, dtype=_DTYPES[element_type])
     return json.dumps(values.tolist()) if as_json else values.tobytes()
 
 
 @compiles(Vector, "singlestoredb")
 def _(vector: Vector, compiler: SQLCompiler, **_options: Any) -> str:
-    return f"VECTOR({vector.dimension})"
+    return (
+        f"VECTOR({vector.dimension})" if vector.element_type == "F32" else f"VECTOR({vector.dimension}, F16)"
+    )
+
+
+@compiles(PrimaryKeyConstraint, "singlestoredb")
+def _(key: PrimaryKeyConstraint, compiler: DDLCompiler, **options: Any) -> str:
+    """Spread the frames of a video over all partitions, and keep them together and in order of time in each.
+
+    https://docs.singlestore.com, Shard Keys: the columns of it are hashed, should be as unique as possible, and must
+    be in the primary key. Understanding Sort Key Selection: a segment tells the least and the greatest of its values.
+    """
+    written = compiler.visit_primary_key_constraint(key, **options)
+    if key.table.name != FRAMES.name:
+        return written
+    return f"{written}, SHARD KEY (video_id, frame_number), SORT KEY (video_id, timestamp_seconds)"
 
 
 @compiles(dot_product, "singlestoredb")

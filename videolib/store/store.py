@@ -31,6 +31,9 @@ class FrameStore(Curves, Embedded, Writing, VectorIndexing):
         ``~/.local/share/videolib``.
     retry_seconds
         How long to go on trying while another process holds the file, or the server is away or locked.
+    element_type
+        What a new SingleStore database keeps of an embedding's numbers: "F32", all of them, or "F16", half the bytes
+        (SingleStore 9.1 and newer). A database that has frames says so itself.
 
     Attributes
     ----------
@@ -44,7 +47,7 @@ class FrameStore(Curves, Embedded, Writing, VectorIndexing):
     Raises
     ------
     ValueError
-        If the URL is not one of a database that videolib knows.
+        If the URL is not one of a database that videolib knows, or it has no such element type.
     StoreError
         From every method, if the database cannot be opened, is not safe to connect to, or stays away; on
         reading, if there is none; on writing, if it may only be read.

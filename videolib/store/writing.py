@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from videolib.addresses import printable
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
-from videolib.store.schema import FRAMES, VIDEOS, create_tables
+from videolib.store.schema import FRAMES, VIDEOS, Vector, create_tables
 from videolib.store.videos import describe_model, latest_ids, require_videos, stored_model
 from videolib.types import Sampling, Video
 
@@ -66,7 +66,9 @@ class Writing(Connected):
                     "for every video here first"
                 )
             if stored is None:
-                create_tables(connection, self._database.upsert, dimension)
+                create_tables(
+                    connection, self._database.upsert, Vector(dimension, self._element_type or "F32")
+                )
             how = {"every_seconds": every_seconds, "sampling": sampling}
             of_id = select(VIDEOS.c.content_id).where(VIDEOS.c.video_id == video.video_id)
             content = content_id or connection.scalar(of_id) or video.video_id
