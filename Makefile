@@ -3,16 +3,19 @@ PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: demo test test-fast test-singlestore test-browser browser lab datastudio bench check format clean
+.PHONY: demo test test-fast test-weights test-singlestore test-browser browser lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python tools/run_demo.py
 
-test: .venv/installed check
+test: .venv/open-clip-installed check
 	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
 
 test-fast: .venv/installed check  # without models, servers, notebooks and other slow ones
 	.venv/bin/python -m pytest --numprocesses auto -m "not slow"
+
+test-weights: .venv/installed  # OpenAI's ViT-B/32, downloaded where it is missing, beside values that others published
+	DOWNLOAD_WEIGHTS=1 .venv/bin/python -m pytest -m weights -rs
 
 test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image
 	test -n "$$SINGLESTOREDB_URL" || .venv/bin/python -m pip install --quiet docker
@@ -55,6 +58,10 @@ format: .venv/installed
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
 	# jupysql's part in the browser, a button in every notebook; %sql does without
 	.venv/bin/python -m jupyterlab.labextensions disable jupysql-plugin --level=sys_prefix
+	touch $@
+
+.venv/open-clip-installed: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[open-clip]'
 	touch $@
 
 .venv/bench-installed: .venv/installed

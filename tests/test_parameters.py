@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from videolib import FrameStore, check_parameters
@@ -101,9 +104,33 @@ def test_what_is_unambiguous_is_taken(given, expected):
             {"video_path": "tlak.mp4"},
             "video_path must be an existing file or an .* got 'tlak.mp4': check the path",
         ),
+        ({"model": "open_clip:"}, "model must be open_clip:ARCHITECTURE/WEIGHTS, .* got 'open_clip:'"),
+        (
+            {"model": "open_clip:ViT-B-32"},
+            "model must be open_clip:ARCHITECTURE/WEIGHTS, .* got 'open_clip:ViT",
+        ),
         ({"query_image": "/nowhere.png"}, "query_image must be an existing file or an .* got '/nowhere.png'"),
     ],
 )
 def test_what_is_wrong_is_named(given, message):
     with pytest.raises(ValueError, match=message):
         check_parameters(**given)
+
+
+def test_a_model_of_open_clip_is_checked_without_importing_it():
+    pytest.importorskip("open_clip", reason="needs videolib[open-clip]")
+    script = """
+        import sys
+        from videolib import check_parameters
+        for name in ("ViT-B-16-SigLIP2-256/webli", "PE-Core-B-16/path/to/weights.pt"):
+            assert check_parameters(model=f"open_clip:{name}").model == f"open_clip:{name}"
+        try:
+            check_parameters(model="open_clip:vit-b-16-siglip2_256/webli")
+        except ValueError as error:
+            print(error)
+        assert "torch" not in sys.modules
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", "if True:" + script], capture_output=True, check=True, text=True
+    )
+    assert "got 'vit-b-16-siglip2_256': did you mean 'ViT-B-16-SigLIP2-256' or" in done.stdout

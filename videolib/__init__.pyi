@@ -9,6 +9,8 @@ from .display import plot_timeline as plot_timeline
 from .downloads import fetch_video as fetch_video
 from .encoding import ClipEncoder as ClipEncoder
 from .encoding import Encoder as Encoder
+from .encoding import OpenClipEncoder as OpenClipEncoder
+from .encoding import load_encoder as load_encoder
 from .errors import DownloadError as DownloadError
 from .errors import ModelError as ModelError
 from .errors import StoreError as StoreError

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from videolib.addresses import hide_secrets, is_address, local_path, store_file
 from videolib.demo import SAMPLE_VIDEO_PATH
+from videolib.model_names import split_open_clip
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check_parameters(
         An existing file or an http(s) address; empty for the sample video, which goes with the model "demo" and
         a store of its own, ``demo.duckdb``.
     model, store_path
-        As `ClipEncoder` and `FrameStore` take them; empty for "ViT-B/32" and ``videolib.duckdb``. Both stores lie
+        As `load_encoder` and `FrameStore` take them; empty for "ViT-B/32" and ``videolib.duckdb``. Both stores lie
         in the folder that the environment variable ``VIDEOLIB_DATA_DIR`` names, else in
         ``~/.local/share/videolib``, wherever the notebook runs.
     every_seconds
@@ -89,7 +90,10 @@ def check_parameters(
     ------
     ValueError
         With the name of the parameter, what came, and what is right.
+    ImportError
+        If the model is one of open_clip, which is not installed.
     """
+    split_open_clip(str(model))
     video = _source("video_path", video_path)
     share = "from 0 (the picture alone) to 1 (the text alone)"
     return Parameters(

@@ -18,7 +18,7 @@ from tests.file_server import Reply, file_server
 from videolib import ClipEncoder, Encoder, Frame, ModelError, extract_frames, normalize
 from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 from videolib.downloads import file_sha256
-from videolib.encoding import clip as encoding
+from videolib.encoding import batches
 
 pytestmark = pytest.mark.slow
 
@@ -179,7 +179,7 @@ def test_bfloat16_is_taken_where_the_cpu_has_it_only(monkeypatch):
 def test_torch_takes_no_more_threads_than_the_container_has_cores(monkeypatch):
     before = torch.get_num_threads()
     for cores, expected in ((before + 1, before), (1, 1)):
-        monkeypatch.setattr(encoding, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(batches, "available_cores", lambda cores=cores: cores)
         ClipEncoder("demo", device="cpu")
         found = torch.get_num_threads()
         torch.set_num_threads(before)
@@ -405,16 +405,6 @@ def test_a_named_model_is_downloaded_and_keeps_its_name(tmp_path, monkeypatch):
     assert encoder.encode_texts(["a car"]).shape == (1, 512)
     shutil.copy(tmp_path / "ViT-B-32.pt", tmp_path / "renamed.pt")
     assert ClipEncoder(tmp_path / "renamed.pt", device="cpu").model == "ViT-B/32"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-def test_a_gpu_gives_the_same_to_half_precision(encoder):
-    on_gpu = ClipEncoder("demo", device="cuda", batch_size=3)  # two batches, transferred one after the other
-    assert on_gpu.precision == "float16"
-    rows = on_gpu.encode_images(pictures(4))
-    assert rows.dtype == np.float32
-    assert np.all(np.sum(on_gpu.encode_texts(["a car"]) * encoder.encode_texts(["a car"]), axis=1) > 0.999)
-    assert np.all(np.sum(rows * encoder.encode_images(pictures(4)), axis=1) > 0.999)
 
 
 def test_the_repr_tells_model_and_device(encoder):

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from itertools import islice
-from typing import Literal, TypeVar, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from videolib.cores import available_cores
+from videolib.encoding.batches import (
+    Precision,
+    check_batch_size,
+    check_choice,
+    check_images,
+    check_text,
+    check_texts,
+    embed_batches,
+    pick_device,
+    pick_precision,
+    rgb_array,
+    too_long,
+)
 from videolib.encoding.towers import clip, embed_pixels, embed_tokens, is_quick, load_clip
 from videolib.encoding.weights import find_weights, model_name
-from videolib.images import ImageSource, open_image
-from videolib.search import normalize
-from videolib.types import FloatArray, Frame, RGBArray
+from videolib.images import ImageSource
+from videolib.types import FloatArray, RGBArray
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Preprocess = Literal["fast", "reference"]
 Activation = Literal["auto", "quick_gelu", "gelu"]
-T = TypeVar("T")
 
 
 class ClipEncoder:
@@ -67,19 +75,12 @@ class ClipEncoder:
         preprocess: Preprocess = "fast",
         activation: Activation = "auto",
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        if precision not in get_args(Precision):
-            raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
-        if preprocess not in get_args(Preprocess):
-            raise ValueError(f"preprocess must be one of {get_args(Preprocess)}, got {preprocess!r}")
-        if activation not in get_args(Activation):
-            raise ValueError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
-        self.batch_size = batch_size
-        self.device = _pick_device(device)
-        if self.device.type == "cpu":  # in a container torch counts the cores of the whole machine
-            torch.set_num_threads(min(torch.get_num_threads(), available_cores()))
-        self.precision = _pick_precision(self.device) if precision == "auto" else precision
+        self.batch_size = check_batch_size(batch_size)
+        check_choice("precision", precision, Precision)
+        check_choice("preprocess", preprocess, Preprocess)
+        check_choice("activation", activation, Activation)
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, self.device)
         path = find_weights(model)
         self._clip = load_clip(path, self.device, getattr(torch, self.precision), activation)
         # another activation gives other embeddings, which are not to be mixed with these
@@ -102,7 +103,7 @@ class ClipEncoder:
         ValueError
             If it is not an image.
         """
-        pixels = _rgb_array(image)
+        pixels = rgb_array(image)
         size = self._resolution
         return pixels if pixels.shape == (size, size, 3) else self._resize(pixels, size)
 
@@ -123,16 +124,17 @@ class ClipEncoder:
         ------
         ValueError
             If `images` is one image instead of several, or one of them is none.
+        ModelError
+            If the model's numbers outgrow its precision.
         """
-        single = isinstance(images, str | bytes | os.PathLike | Image.Image | Frame)
-        if single or (isinstance(images, np.ndarray) and images.ndim < 4):
-            raise ValueError(
-                f"images must be several pictures, got one {type(images).__name__}: wrap it in a list"
-            )
-        return self._encode(
+        check_images(images)
+        return embed_batches(
             images,
             lambda batch: torch.from_numpy(np.stack([self.prepare(image) for image in batch])),
             partial(embed_pixels, self._clip),
+            batch_size=self.batch_size,
+            dimension=self.dimension,
+            device=self.device,
         )
 
     def encode_texts(self, texts: Iterable[str], *, truncate: bool = False) -> FloatArray:
@@ -154,57 +156,15 @@ class ClipEncoder:
         ValueError
             If `texts` is one string, or a text is too long or not a string.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"texts must be several strings, got one: pass [{texts!r}]")
-        return self._encode(
+        check_texts(texts)
+        return embed_batches(
             texts,
             lambda batch: torch.cat([_tokenize(text, self._clip.context_length, truncate) for text in batch]),
             partial(embed_tokens, self._clip),
+            batch_size=self.batch_size,
+            dimension=self.dimension,
+            device=self.device,
         )
-
-    def _encode(
-        self,
-        items: Iterable[T],
-        prepare: Callable[[list[T]], torch.Tensor],
-        embed: Callable[[torch.Tensor], torch.Tensor],
-    ) -> FloatArray:
-        iterator = iter(items)
-        rows = [torch.zeros((0, self.dimension), device=self.device)]
-        cuda = self.device.type == "cuda"
-        with torch.inference_mode():
-            for batch in iter(lambda: list(islice(iterator, self.batch_size)), []):
-                inputs = prepare(batch).pin_memory() if cuda else prepare(batch)
-                embeddings = embed(inputs.to(self.device, non_blocking=cuda))  # (b, d)
-                rows.append(embeddings.float())  # a GPU goes on with it while the next batch is prepared
-        return normalize(torch.cat(rows).cpu().numpy())
-
-
-def _pick_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        raise ValueError(
-            f"device must be one that torch can use here, got {name!r}: try 'auto' or 'cpu'"
-        ) from error
-
-
-def _pick_precision(device: torch.device) -> str:
-    if device.type == "cuda":
-        return "float16"  # as OpenAI's weights are published
-    # A CPU without bfloat16 instructions takes it too, 4 to 9 times slower than float32. Before 2.5, torch
-    # cannot tell.
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bfloat16" if device.type == "cpu" and native() else "float32"
-
-
-def _rgb_array(image: ImageSource) -> RGBArray:
-    if isinstance(image, Frame):
-        image = image.image
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
-        return image  # by way of PIL it would be copied three times
-    return np.asarray(open_image(image), dtype=np.uint8)
 
 
 def _resize_fast(pixels: RGBArray, size: int) -> RGBArray:
@@ -229,13 +189,9 @@ def _resize_as_clip(pixels: RGBArray, size: int) -> RGBArray:
 
 
 def _tokenize(text: str, context_length: int, truncate: bool) -> torch.Tensor:
-    if not isinstance(text, str):
-        raise ValueError(f"texts must be strings, got {type(text).__name__}")
+    check_text(text)
     try:
         tokens: torch.Tensor = clip.tokenize(text, context_length, truncate)  # (1, context_length)
         return tokens
     except RuntimeError as error:
-        raise ValueError(
-            f"texts must have at most {context_length} tokens each, got {text[:60]!r}… with "
-            f"{len(clip.clip._tokenizer.encode(text)) + 2}: shorten it, or pass truncate=True"
-        ) from error
+        raise too_long(text, len(clip.clip._tokenizer.encode(text)) + 2, context_length) from error
