@@ -235,13 +235,15 @@ REFUSALS: dict[str, Callable[[str], object]] = {
     "probe_video": videolib.probe_video,
     "extract_frames": videolib.extract_frames,
     "ClipEncoder": videolib.ClipEncoder,
+    "OpenClipEncoder": lambda text: videolib.OpenClipEncoder("ViT-B-32", text),
+    "load_encoder": lambda text: videolib.load_encoder(f"open_clip:{text}"),
     "fetch_video": lambda text: videolib.fetch_video(f"ftp://{text}"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_is_not_there_is_refused_as_it_is(name, text):
-    with pytest.raises((ValueError, videolib.VideolibError)):
+    with pytest.raises((ValueError, videolib.VideolibError, ImportError)):  # without videolib[open-clip]
         REFUSALS[name](f"no such {text}"[:120])
 
 

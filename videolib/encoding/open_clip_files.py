@@ -71,6 +71,8 @@ def load_model(files: Files) -> Any:
                 force_quick_gelu=bool(files.settings.get("quick_gelu")),
                 force_preprocess_cfg=files.settings,
             )
+    if hasattr(model, "text_decoder"):
+        del model.text_decoder  # with it CoCa writes captions
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.sum(dtype=torch.float64).isfinite():
             raise ModelError(
