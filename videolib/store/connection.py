@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from videolib.addresses import Secret, hide_password, is_address, printable, store_file
 from videolib.errors import StoreError, VideolibError
 from videolib.extras import missing_extra
+from videolib.store.pictures import find_root
 from videolib.store.schema import ElementType, bring_forward
 
 OPTIONS = r"[^=&]+=[^&]+(&[^=&]+=[^&]+)*"
@@ -107,7 +108,10 @@ class Connected:
         *,
         retry_seconds: float = 30.0,
         element_type: ElementType | None = None,
+        pictures: str | os.PathLike[str] | None = None,
     ):
+        if pictures is not None:
+            pictures = Secret(os.fspath(pictures))
         is_path = isinstance(url, os.PathLike)
         url = None if url is None else Secret(os.fspath(url))
         parsed = _parse_url(url, is_path=is_path)
@@ -118,6 +122,7 @@ class Connected:
                 f"element_type must be {' or '.join(known)} in this kind of database, got {element_type!r}"
             )
         self._element_type = element_type
+        self.pictures = None if pictures is None else find_root(Secret(pictures))
         self._engine = self._database.open_engine(parsed)
         self.url = self._engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds
