@@ -190,7 +190,9 @@ def test_copies_keep_pictures_where_their_store_says(tmp_path):
     copy_videos(first, second, progress=False)
     copy_videos(second, third, progress=False)
     assert kept(third) == frames["frame_data"].tolist()
-    assert all(data.startswith(b"picture-address:%b/second/" % os.fsencode(tmp_path)) for data in kept(second))
+    assert all(
+        data.startswith(b"picture-address:%b/second/" % os.fsencode(tmp_path)) for data in kept(second)
+    )
     first.delete_video("v1")
     assert second.read_frames("v1")["frame_data"].tolist() == frames["frame_data"].tolist()
 
@@ -238,7 +240,9 @@ def test_room_and_preflight_do_not_count_what_lies_outside(tmp_path, encoder):
     fill(store, frame_data=bytes(5000))
     assert store.check_room(10) == 10 * (4 * DIMENSION + len(kept(store)[0]))
     assert max(map(len, kept(store))) < outside.ADDRESS_BYTES
-    assert inside.check_room(10, frame_bytes=12_000) == 120_000  # those that are there say nothing of new ones
+    assert (
+        inside.check_room(10, frame_bytes=12_000) == 120_000
+    )  # those that are there say nothing of new ones
     plan = preflight(SAMPLE_VIDEO_PATH, encoder, store=store)
     assert plan.store_bytes == plan.frame_count * (4 * encoder.dimension + outside.ADDRESS_BYTES)
     assert plan.store_bytes < preflight(SAMPLE_VIDEO_PATH, encoder, store=inside).store_bytes
@@ -249,14 +253,20 @@ def test_room_and_preflight_do_not_count_what_lies_outside(tmp_path, encoder):
 
 @pytest.mark.parametrize(
     "place",
-    ["s3://key:secret@bucket/frames", "s3://bucket/frames?key=secret", "ftp://me:secret@host/x#y", "s3://a:secret/@b/"],
+    [
+        "s3://key:hush@bucket/frames",
+        "s3://bucket/frames?key=hush",
+        "ftp://me:hush@host/x#y",
+        "s3://a:hush/@b/",
+    ],
 )
 def test_a_secret_is_refused_and_not_shown(tmp_path, place):
-    with pytest.raises(ValueError, match="without user, password and query") as caught:
+    with pytest.raises(ValueError, match="without user, password, query") as caught:
         FrameStore(tmp_path / "s.duckdb", pictures=place)
-    shown = caught.getrepr(showlocals=True, style="long")
-    assert "secret" not in re.sub(r"(?m)^place +=.*", "", str(shown)).replace(place, "")
-    assert "secret" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+    ours = [entry.frame.f_locals for entry in caught.traceback[1:]]
+    assert ours
+    assert "hush" not in repr(ours)
 
 
 @pytest.mark.parametrize(
@@ -264,10 +274,10 @@ def test_a_secret_is_refused_and_not_shown(tmp_path, place):
     [
         ("", "a name in UTF-8"),
         ("/\udcff", "a name in UTF-8"),
-        ("s3://", "where files can be written"),
-        ("https://example.com/frames", "where files can be written"),
-        ("simplecache::s3://bucket/frames", "where files can be written"),
-        ("memory://fr*mes", "where files can be written"),
+        ("s3://", "an address to write to"),
+        ("https://example.com/frames", "an address to write to"),
+        ("simplecache::s3://bucket/frames", "an address to write to"),
+        ("memory://fr*mes", "an address to write to"),
         ("nothing://bucket/frames", "an address that fsspec knows"),
     ],
 )
@@ -303,7 +313,7 @@ def test_a_path_is_written_whole(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def undisturbed(encoder, tmp_path_factory) -> pd.DataFrame:
     store = FrameStore(tmp_path_factory.mktemp("whole") / "s.duckdb")
-    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=0.5, progress=False)
+    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=2, progress=False)
     return store.read_frames(video.video_id)
 
 
@@ -331,17 +341,17 @@ def count(*arguments, **options):
 
 LocalFileSystem._open = count
 store = FrameStore(folder / "s.duckdb", pictures=folder / "p")
-ingest(SAMPLE_VIDEO_PATH, ClipEncoder("demo", device="cpu"), store, every_seconds=0.5, progress=False)
+ingest(SAMPLE_VIDEO_PATH, ClipEncoder("demo", device="cpu"), store, every_seconds=2, progress=False)
 """
 
 
 @pytest.mark.slow
 def test_an_ingest_killed_while_it_writes_pictures_goes_on(tmp_path, undisturbed):
     codes = []
-    for moment in (1, 7, 20, 10_000):
+    for moment in (1, 7, 10_000):
         command = [sys.executable, "-c", INGEST, str(tmp_path), str(moment)]
         codes.append(subprocess.run(command, capture_output=True).returncode)
-    assert codes == [-9, -9, -9, 0]
+    assert codes == [-9, -9, 0]
     store = FrameStore(tmp_path / "s.duckdb")
     (video_id,) = store.list_videos()["video_id"]
     rows = store.read_frames(video_id)
@@ -356,7 +366,7 @@ def test_two_samplings_and_replace(tmp_path, encoder, undisturbed):
     store = FrameStore(tmp_path / "s.duckdb", pictures=place)
     path = tmp_path / "talk.mp4"
     path.write_bytes(SAMPLE_VIDEO_PATH.read_bytes())
-    fine = ingest(path, encoder, store, every_seconds=0.5, progress=False)
+    fine = ingest(path, encoder, store, every_seconds=2, progress=False)
     coarse = ingest(path, encoder, store, every_seconds=5, progress=False)
     assert store.read_frames(fine.video_id)["frame_data"].tolist() == undisturbed["frame_data"].tolist()
     coarse_rows = store.read_frames(coarse.video_id)

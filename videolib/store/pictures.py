@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from videolib.addresses import Secret, hide_secrets, is_address, local_path, printable
+from videolib.addresses import Secret, hide_secrets, is_address, printable
 from videolib.errors import StoreError
 
 MARK = b"picture-address:"
@@ -41,19 +41,17 @@ def find_root(pictures: Secret) -> str:
     if not is_address(pictures):
         if not pictures or printable(pictures) != pictures:
             raise ValueError(f"pictures must have a name in UTF-8, got {printable(pictures)!r}")
-        return os.path.abspath(local_path(pictures))
+        return os.path.abspath(os.path.expanduser(pictures))
     root = hide_secrets(pictures)
-    if root != pictures:
+    kind, _, rest = root.partition("://")
+    is_plain = root == pictures and not _NOT_PLAIN.search(root) and rest.strip("/") != ""
+    if not is_plain or kind in _READ_ONLY:
         raise ValueError(
-            "pictures must be an address without user, password and query, such as s3://bucket/frames, got "
-            f"{root!r} with more: give keys by the environment, where the storage's own package looks for them"
+            "pictures must be a folder, or an address to write to such as s3://bucket/frames, without user, password, "
+            f"query, and any of * ? [ # ::, got {root!r}{'' if root == pictures else ' with more'}: give keys by the "
+            "environment, where the storage's own package looks for them"
         )
-    kind = root.partition("://")[0].lower()
-    if _NOT_PLAIN.search(root) or kind in _READ_ONLY or not root.partition("://")[2].strip("/"):
-        raise ValueError(
-            f"pictures must be where files can be written, such as s3://bucket/frames, without any of * ? [ # ::, "
-            f"got {root!r}"
-        )
+    root = root.rstrip("/")
     import fsspec
 
     try:
@@ -61,8 +59,10 @@ def find_root(pictures: Secret) -> str:
     except ImportError as error:
         raise _lacks_package(root, error) from error
     except ValueError as error:
-        raise ValueError(f"pictures must be a folder, or an address that fsspec knows, got {root!r}") from error
-    return root.rstrip("/")
+        raise ValueError(
+            f"pictures must be a folder, or an address that fsspec knows, got {root!r}"
+        ) from error
+    return root
 
 
 def is_outside(frame_data: object) -> bool:

@@ -162,7 +162,11 @@ class Writing(Connected):
         folders: list[str] = []
         with self._begin() as connection:
             data = FRAMES.c.frame_data
-            rest = select(data).where(FRAMES.c.video_id == video_id, data >= MARK, data < MARK + b"\xff").limit(1)
+            rest = (
+                select(data)
+                .where(FRAMES.c.video_id == video_id, data >= MARK, data < MARK + b"\xff")
+                .limit(1)
+            )
             while (found := connection.scalar(rest)) is not None:
                 folders.append(video_folder(bytes(found), video_id))
                 start = MARK + folders[-1].encode() + b"/"
