@@ -26,8 +26,10 @@ _NOT_PLAIN = re.compile(r"[*?\[#]|::")  # means something else to fsspec than a 
 _READ_ONLY = {"http", "https", "data"}
 
 
-def find_root(pictures: Secret) -> str:
-    """Check where pictures are to lie, and write it as rows have it: without a / at the end, a path absolute.
+def find_root(place: Secret, *, name: str) -> str:
+    """Check where files are to lie, and write it as rows have it: without a / at the end, a path absolute.
+
+    The name is that of the argument.
 
     Raises
     ------
@@ -36,19 +38,19 @@ def find_root(pictures: Secret) -> str:
     StoreError
         If a package is missing that knows such addresses.
     """
-    if pictures.startswith("file://"):
-        pictures = Secret(pictures.removeprefix("file://"))
-    if not is_address(pictures):
-        if not pictures or printable(pictures) != pictures:
-            raise ValueError(f"pictures must have a name in UTF-8, got {printable(pictures)!r}")
-        return os.path.abspath(os.path.expanduser(pictures))
-    root = hide_secrets(pictures)
+    if place.startswith("file://"):
+        place = Secret(place.removeprefix("file://"))
+    if not is_address(place):
+        if not place or printable(place) != place:
+            raise ValueError(f"{name} must have a name in UTF-8, got {printable(place)!r}")
+        return os.path.abspath(os.path.expanduser(place))
+    root = hide_secrets(place)
     kind, _, rest = root.partition("://")
-    is_plain = root == pictures and not _NOT_PLAIN.search(root) and rest.strip("/") != ""
+    is_plain = root == place and not _NOT_PLAIN.search(root) and rest.strip("/") != ""
     if not is_plain or kind in _READ_ONLY:
         raise ValueError(
-            "pictures must be a folder, or an address to write to such as s3://bucket/frames, without user, password, "
-            f"query, and any of * ? [ # ::, got {root!r}{'' if root == pictures else ' with more'}: give keys by the "
+            f"{name} must be a folder, or an address to write to such as s3://bucket/frames, without user, password, "
+            f"query, and any of * ? [ # ::, got {root!r}{'' if root == place else ' with more'}: give keys by the "
             "environment, where the storage's own package looks for them"
         )
     root = root.rstrip("/")
@@ -59,9 +61,7 @@ def find_root(pictures: Secret) -> str:
     except ImportError as error:
         raise _lacks_package(root, error) from error
     except ValueError as error:
-        raise ValueError(
-            f"pictures must be a folder, or an address that fsspec knows, got {root!r}"
-        ) from error
+        raise ValueError(f"{name} must be a folder, or an address that fsspec knows, got {root!r}") from error
     return root
 
 
@@ -79,7 +79,7 @@ def write_pictures(root: str, frames: pd.DataFrame) -> pd.DataFrame:
             name = f"{folder_of(video_id)}/{int(number):08d}-{blake2b(data[place], digest_size=8).hexdigest()}.jpg"
             files[name] = data[place]
             data[place] = MARK + f"{root}/{name}".encode()
-    system, path = _open(root)
+    system, path = open_root(root)
     try:
         if not system.async_impl:  # those of fsspec that are, are object storages, and have no folders
             for video_id in frames["video_id"].unique():
@@ -87,7 +87,7 @@ def write_pictures(root: str, frames: pd.DataFrame) -> pd.DataFrame:
         system.pipe({f"{path}/{name}": jpeg for name, jpeg in files.items()})
     except Exception as error:
         raise StoreError(
-            f"pictures must be where files can be written, and {root} is not ({_reason(error)}): check the address, "
+            f"pictures must be where files can be written, and {root} is not ({reason_of(error)}): check the address, "
             "and the storage's keys in the environment"
         ) from error
     return frames.assign(frame_data=pd.Series(data, frames.index, dtype=object))
@@ -110,13 +110,13 @@ def fetch_pictures(rows: pd.DataFrame) -> pd.DataFrame:
         by_root.setdefault(_split(each)[0], []).append(each)
     pictures: dict[bytes, Any] = {}
     for root, some in by_root.items():
-        system, path = _open(root)
+        system, path = open_root(root)
         names = [each.decode().removeprefix(MARK.decode() + root) for each in some]
         pictures |= zip(some, system.cat_ranges([path + name for name in names], None, None), strict=True)
     for each, picture in pictures.items():
         if not isinstance(picture, bytes):
             is_gone = isinstance(picture, FileNotFoundError)
-            why = "is gone" if is_gone else f"cannot be read ({_reason(picture)})"
+            why = "is gone" if is_gone else f"cannot be read ({reason_of(picture)})"
             raise StoreError(
                 f"the picture at {each.removeprefix(MARK).decode()} {why}: put the file there, or delete_video the "
                 "video and ingest it anew"
@@ -141,14 +141,14 @@ def video_folder(frame_data: bytes, video_id: str) -> str:
 def delete_pictures(folders: Iterable[str]) -> None:
     """Delete the folders of a video, with all that is in them; StoreError if it cannot be done."""
     for folder in folders:
-        system, path = _open(folder)
+        system, path = open_root(folder)
         try:
             system.rm(path, recursive=True)
         except FileNotFoundError:
             pass
         except Exception as error:
             raise StoreError(
-                f"the video is deleted, and its pictures in {folder} are not ({_reason(error)}): delete them there"
+                f"the video is deleted, and its pictures in {folder} are not ({reason_of(error)}): delete them there"
             ) from error
 
 
@@ -170,7 +170,7 @@ def _is_foreign(frame_data: bytes) -> StoreError:
     )
 
 
-def _open(root: str) -> tuple[Any, str]:
+def open_root(root: str) -> tuple[Any, str]:
     """Open what keeps the files at an address: fsspec's file system, and the path there."""
     import fsspec
     from fsspec.core import url_to_fs
@@ -180,12 +180,12 @@ def _open(root: str) -> tuple[Any, str]:
     except ImportError as error:
         raise _lacks_package(root, error) from error
     except Exception as error:
-        raise StoreError(f"the pictures at {root} cannot be reached: {_reason(error)}") from error
+        raise StoreError(f"{root} cannot be reached: {reason_of(error)}") from error
 
 
 def _lacks_package(root: str, error: ImportError) -> StoreError:
-    return StoreError(f"the pictures at {root} need a package that is not installed: {error}")
+    return StoreError(f"the files at {root} need a package that is not installed: {error}")
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
