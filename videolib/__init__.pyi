@@ -42,6 +42,8 @@ from .search import text_query as text_query
 from .search import top_k as top_k
 from .store import FrameStore as FrameStore
 from .store import copy_videos as copy_videos
+from .store import export_parquet as export_parquet
+from .store import load_parquet as load_parquet
 from .types import Frame as Frame
 from .types import Video as Video
 from .video import Clip as Clip

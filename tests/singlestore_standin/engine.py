@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -367,6 +370,55 @@ class Session:
         values = parse_rows(rows, self.values)
         if any(len(row) != len(columns) for row in values):
             raise SqlError(1136, "column count doesn't match value count")
+        return self.put(table, columns, values, updates)
+
+    @statement(
+        rf"LOAD DATA (?:S3 (?P<path>{PARAMETER}) CONFIG (?P<config>{PARAMETER}) CREDENTIALS (?P<keys>{PARAMETER})"
+        rf"|LINK \w+ (?P<linked>{PARAMETER})) REPLACE INTO TABLE (?P<table>{TABLE}) FORMAT PARQUET "
+        rf"\((?P<mapping>[^()]+)\) SET (?P<set>{NAME}) = @(?P<variable>\w+) :> BLOB :> VECTOR\((?P<kind>[^()]+)\)",
+        "data",
+    )
+    def load_parquet(
+        self,
+        path: str | None,
+        config: str | None,
+        keys: str | None,
+        linked: str | None,
+        table: str,
+        mapping: str,
+        set: str,
+        variable: str,
+        kind: str,
+    ) -> int:
+        """Load files from STANDIN_BUCKETS, a folder whose folders are the buckets; the keys are not looked at."""
+        for options in (config, keys):
+            dict(json.loads(self.value(options) if options else "{}"))
+        pairs = [tuple(re.split(" ?<- ?", pair)) for pair in COMMA.split(mapping)]
+        pairs = [(set if name == f"@{variable}" else name, source) for name, source in pairs]
+        if (
+            self.definition(table).types[set].replace(" ", "").lower()
+            != f"vector({kind})".replace(" ", "").lower()
+        ):
+            raise SqlError(1105, f"the column is {self.definition(table).types[set]}, got VECTOR({kind})")
+        where = self.value(str(path or linked)).removeprefix("s3://")
+        found = sorted(Path(os.environ.get("STANDIN_BUCKETS", "/nowhere")).glob(where))
+        if not found:
+            raise SqlError(1105, f"no such files: {where}")
+        names = ", ".join(source for _, source in pairs)
+        with duckdb.connect() as reader:
+            try:
+                rows = reader.execute(
+                    f"SELECT {names} FROM read_parquet(?)", [list(map(str, found))]
+                ).fetchall()
+            except duckdb.Error as error:
+                raise SqlError(1105, f"no Parquet: {error}") from error
+        columns = [name for name, _ in pairs]
+        return self.put(table, columns, rows, ", ".join(f"{name} = VALUES({name})" for name in columns))
+
+    def put(
+        self, table: str, columns: list[str], values: Sequence[Sequence[Any]], updates: str | None
+    ) -> int:
+        types = self.columns(table)
         incoming = {
             column: [convert(value, types[column]) for value in cells]
             for column, cells in zip(columns, zip(*values, strict=True), strict=True)

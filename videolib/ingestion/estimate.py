@@ -11,7 +11,7 @@ import pandas as pd
 
 from videolib.downloads import fetch_video
 from videolib.ingestion.pipeline import embed_samples
-from videolib.store import file_bytes, mean_bytes
+from videolib.store import FrameStore, file_bytes, mean_bytes
 from videolib.types import Sampling, Video
 from videolib.video import describe, plan_samples, read_timeline
 
@@ -28,7 +28,7 @@ class Preflight:
     Attributes
     ----------
     store_bytes
-        The pictures and embeddings themselves.
+        The pictures and embeddings themselves; addresses in the place of pictures that lie outside.
     file_bytes
         A new DuckDB file with them: beyond 32 MB about twice as much, half of it free for the next video.
     """
@@ -53,8 +53,16 @@ def preflight(
     *,
     every_seconds: float = 1.0,
     sampling: Sampling = "interval",
+    store: FrameStore | None = None,
 ) -> Preflight:
     """Estimate what `ingest` will take, from a handful of samples in the middle of the video.
+
+    Parameters
+    ----------
+    source, encoder, every_seconds, sampling
+        As `ingest` takes them.
+    store
+        Where it goes: pictures that it keeps outside the database do not count.
 
     Raises
     ------
@@ -80,7 +88,8 @@ def preflight(
         rows = pd.concat(embed_samples(video.video_id, few, encoder, reuse_stills=False))
         seconds.append(time.perf_counter() - started)
     share = len(samples) / max(1, len(rows))
-    stored = len(samples) * mean_bytes(rows)
+    outside = store is not None and store.pictures is not None
+    stored = len(samples) * mean_bytes(rows, outside=outside)
     return Preflight(video, len(samples), planned + seconds[1] * share, stored, file_bytes(stored))
 
 

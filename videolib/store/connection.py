@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from videolib.addresses import Secret, hide_password, is_address, printable, store_file
 from videolib.errors import StoreError, VideolibError
 from videolib.extras import missing_extra
+from videolib.store.pictures import find_root
 from videolib.store.schema import ElementType, bring_forward
 
 OPTIONS = r"[^=&]+=[^&]+(&[^=&]+=[^&]+)*"
@@ -38,6 +39,16 @@ class Database(Protocol):
     def learn_vectors(self, connection: Connection, wanted: ElementType | None) -> bool: ...
     def read(self, connection: Connection, statement: Executable) -> pd.DataFrame: ...
     def upsert(self, connection: Connection, into: Table, rows: pd.DataFrame) -> None: ...
+    def load_frames(
+        self,
+        connection: Connection,
+        folder: str,
+        element_types: set[ElementType],
+        *,
+        link: str | None,
+        config: Mapping[str, object],
+        credentials: Mapping[str, Secret],
+    ) -> bool: ...
     def best_first(self, name: str, *, index_k: int | None) -> TextClause: ...
     def rows_first(self, statement: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]: ...
     def size_limit(self, connection: Connection) -> int | None: ...
@@ -107,7 +118,10 @@ class Connected:
         *,
         retry_seconds: float = 30.0,
         element_type: ElementType | None = None,
+        pictures: str | os.PathLike[str] | None = None,
     ):
+        if pictures is not None:
+            pictures = Secret(os.fspath(pictures))
         is_path = isinstance(url, os.PathLike)
         url = None if url is None else Secret(os.fspath(url))
         parsed = _parse_url(url, is_path=is_path)
@@ -118,6 +132,7 @@ class Connected:
                 f"element_type must be {' or '.join(known)} in this kind of database, got {element_type!r}"
             )
         self._element_type = element_type
+        self.pictures = None if pictures is None else find_root(Secret(pictures), name="pictures")
         self._engine = self._database.open_engine(parsed)
         self.url = self._engine.url.render_as_string()  # each kind leaves its secrets out
         self.retry_seconds = retry_seconds

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Label, Select, fun
 
 from videolib.search import LEAST_SPREAD, as_video_ids, check_k, standardize
 from videolib.store.connection import retried
+from videolib.store.pictures import fetch_pictures
 from videolib.store.reading import MOST_ROWS, Condition, Reading, as_query, similarity_to, within
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS
 from videolib.store.videos import choose_videos, warn_of_unfinished
@@ -121,7 +122,8 @@ class Curves(Reading):
     def add_pictures(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Add the column frame_data to a table that has video_id and frame_number; missing where it is gone."""
         with self._begin() as connection:
-            return FrameTable(self._with_column(connection, rows, FRAMES.c.frame_data))
+            rows = self._with_column(connection, rows, FRAMES.c.frame_data)
+        return FrameTable(fetch_pictures(rows))
 
     def _with_column(
         self, connection: Connection, rows: pd.DataFrame, column: ColumnElement[Any]

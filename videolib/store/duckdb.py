@@ -254,6 +254,11 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
     raw.unregister("new_rows")  # type: ignore[union-attr]
 
 
+def load_frames(connection: Connection, folder: str, element_types: set[ElementType], **options: Any) -> bool:
+    """Leave the files to `load_parquet`: no function of DuckDB makes an embedding of bytes."""
+    return False
+
+
 def file_bytes(stored_bytes: int) -> int:
     """Estimate the bytes of a new file: each time that the log is full, all is written anew, and what was is free.
 

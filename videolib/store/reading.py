@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 from videolib.errors import StoreError
 from videolib.search import FrameIndex, as_video_ids, check_k, make_matches
 from videolib.store.connection import Connected, retried
+from videolib.store.pictures import fetch_pictures
 from videolib.store.schema import FRAME_KEYS, FRAMES, VIDEOS, Vector, dot_product, has_table
 from videolib.store.videos import (
     choose_videos,
@@ -80,7 +81,7 @@ class Reading(Connected):
         ids, span = as_video_ids(video_id), within(start_seconds, end_seconds)
         matches, unfinished = self._search(as_query(query), k, ids, span, exact=exact)
         warn_of_unfinished(unfinished, stacklevel=2)
-        return matches
+        return fetch_pictures(matches)
 
     @retried
     def _search(
@@ -165,7 +166,8 @@ class Reading(Connected):
             require_videos(connection, video_id)
             span = within(start_seconds, end_seconds)
             statement = select(FRAMES).where(FRAMES.c.video_id == video_id, *span)
-            return FrameTable(self._database.read(connection, statement.order_by(FRAMES.c.frame_number)))
+            rows = self._database.read(connection, statement.order_by(FRAMES.c.frame_number))
+        return FrameTable(fetch_pictures(rows))
 
     def read_batches(self, video_id: str, *, after: int = 0) -> Iterator[pd.DataFrame]:
         """Read a video's frames of a frame_number above `after` in order, some at a time, as `read_frames` does.
@@ -179,7 +181,7 @@ class Reading(Connected):
             batch = FrameTable(self._read_batch(video_id, after, FRAMES.columns, BATCH_SIZE))
             if batch.empty:
                 return
-            yield batch
+            yield fetch_pictures(batch)
             after = int(batch["frame_number"].iloc[-1])
 
     def load_index(
@@ -258,7 +260,8 @@ class Reading(Connected):
     @retried
     def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
         with self._begin() as connection:
-            return self._select_pictures(connection, keys)
+            rows = self._select_pictures(connection, keys)
+        return fetch_pictures(rows)
 
     def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
         """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""

@@ -34,6 +34,7 @@ from videolib.errors import StoreError
 from videolib.types import FloatArray
 
 ElementType = Literal["F32", "F16"]
+DTYPES = {"F32": "<f4", "F16": "<f2"}  # NumPy's names of them, as bytes of an embedding
 Upsert = Callable[[Connection, Table, pd.DataFrame], None]
 
 

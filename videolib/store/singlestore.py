@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import random
+import re
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import certifi
@@ -38,11 +40,10 @@ from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
 
 from videolib.addresses import Secret, hide_password
 from videolib.errors import StoreError
-from videolib.store.schema import FRAMES, ElementType, Vector, dot_product, has_table, stored_vector
+from videolib.store.schema import DTYPES, FRAMES, ElementType, Vector, dot_product, has_table, stored_vector
 
 HAS_VECTOR_INDEX = True
 ELEMENT_TYPES: tuple[ElementType, ...] = ("F32", "F16")
-_DTYPES = {"F32": "<f4", "F16": "<f2"}
 # Whatever the URL and the environment say: with autocommit no transaction is atomic, and other results have other
 # types. The last two would give a server files of this machine, and the password to another host.
 FIXED_OPTIONS: dict[str, Any] = {
@@ -194,7 +195,7 @@ def encode_vector(
     embedding: npt.ArrayLike, element_type: ElementType = "F32", *, as_json: bool = False
 ) -> bytes | str:
     """Encode an embedding for SingleStore: little-endian floats of 4 or 2 bytes, or the text of a JSON array."""
-    values = np.ascontiguousarray(embedding, dtype=_DTYPES[element_type])
+    values = np.ascontiguousarray(embedding, dtype=DTYPES[element_type])
     return json.dumps(values.tolist()) if as_json else values.tobytes()
 
 
@@ -250,6 +251,52 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
         insert.on_duplicate_key_update(changed),
         [dict(zip(names, row, strict=True)) for row in rows[names].itertuples(index=False)],
     )
+
+
+def load_frames(
+    connection: Connection,
+    folder: str,
+    element_types: set[ElementType],
+    *,
+    link: str | None,
+    config: Mapping[str, Any],
+    credentials: Mapping[str, Secret],
+) -> bool:
+    """Have the server load the files of frames; https://docs.singlestore.com, How to Bulk Load Vectors, LOAD DATA."""
+    dimension, element_type = stored_vector(connection)
+    if element_types != {element_type}:
+        raise StoreError(
+            f"the files must have embeddings of {element_type}, as this database, got {', '.join(element_types)}: "
+            f"call export_parquet with element_type={element_type!r}"
+        )
+    if not folder.startswith("s3://"):
+        raise ValueError(
+            f"folder must be s3://…, which SingleStore loads from, got {folder!r}: export to there"
+        )
+    if link is not None and not re.fullmatch(r"\w+", link):
+        raise ValueError(f"link must be the name of a link, got {link!r}")
+    names = [column.name for column in FRAMES.columns]
+    mapping = ", ".join(f"{'@embedding' if name == 'embedding_data' else name} <- {name}" for name in names)
+    values = {"path": f"{folder}/frames/*.parquet", "config": json.dumps(dict(config))}
+    values["credentials"] = Secret(json.dumps(dict(credentials)))
+    source = "S3 :path CONFIG :config CREDENTIALS :credentials"
+    if link is not None:
+        source, values = f"LINK {link} :path", {"path": values["path"].removeprefix("s3://")}
+    statement = text(
+        f"LOAD DATA {source} REPLACE INTO TABLE {FRAMES.name} FORMAT PARQUET ({mapping}) "
+        f"SET embedding_data = @embedding :> BLOB :> VECTOR({dimension}, {element_type})"
+    )
+    try:
+        connection.execute(statement, values)
+    except DBAPIError as error:
+        if is_transient(error):
+            raise
+        told = str(error.orig)
+        if "CREDENTIALS" in told or any(secret in told for secret in credentials.values()):
+            told = "the server's message has the credentials in it"
+        # The error and its traceback would show the statement, too.
+        raise StoreError(f"SingleStore cannot load {folder}: {told}") from None
+    return True
 
 
 def hand_out(engine: Engine, *, retry_seconds: float) -> Engine:

@@ -34,9 +34,16 @@ class FrameStore(Curves, Embedded, Writing, VectorIndexing):
     element_type
         What a new SingleStore database keeps of an embedding's numbers: "F32", all of them, or "F16", half the bytes
         (SingleStore 9.1 and newer). A database that has frames says so itself.
+    pictures
+        Where the pictures of frames that are written go, instead of into the database: a folder, or an address such
+        as ``s3://bucket/frames`` (``pip install s3fs``; gcsfs, adlfs and others for other storages, with keys from
+        the environment). Give each store a place of its own. The rows keep the addresses, and every store of this
+        database brings the pictures from there, however it was opened; a folder must not move.
 
     Attributes
     ----------
+    pictures
+        Where new pictures go; None for the database.
     url
         Without the password, and with the whole path.
     engine
@@ -47,8 +54,9 @@ class FrameStore(Curves, Embedded, Writing, VectorIndexing):
     Raises
     ------
     ValueError
-        If the URL is not one of a database that videolib knows, or it has no such element type.
+        If the URL is not one of a database that videolib knows, or it has no such element type, or pictures is
+        no place for files or tells a password.
     StoreError
-        From every method, if the database cannot be opened, is not safe to connect to, or stays away; on
-        reading, if there is none; on writing, if it may only be read.
+        If a package is missing that knows the address. From every method, if the database cannot be opened, is not
+        safe to connect to, or stays away; on reading, if there is none; on writing, if it may only be read.
     """

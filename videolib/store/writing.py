@@ -14,9 +14,19 @@ from sqlalchemy import Connection, delete, func, select, update
 from videolib.addresses import printable
 from videolib.errors import StoreError
 from videolib.store.connection import Connected, retried
+from videolib.store.pictures import (
+    ADDRESS_BYTES,
+    MARK,
+    delete_pictures,
+    is_outside,
+    video_folder,
+    write_pictures,
+)
 from videolib.store.schema import FRAMES, VIDEOS, Vector, create_tables
 from videolib.store.videos import describe_model, latest_ids, require_videos, stored_model
 from videolib.types import Sampling, Video
+
+USUAL_DIMENSION = 512  # of embeddings, where nothing is stored yet
 
 
 class Writing(Connected):
@@ -88,9 +98,11 @@ class Writing(Connected):
                 connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(written_at=now))
             return video_id
 
-    @retried
     def write_frames(self, frames: pd.DataFrame) -> None:
         """Write frames, all or none; a row of the same video_id and frame_number is replaced.
+
+        Where pictures lie outside they are written before the rows: what is broken off leaves files without a row
+        at most, which the next try takes, or `delete_video` deletes.
 
         Parameters
         ----------
@@ -103,7 +115,7 @@ class Writing(Connected):
         ValueError
             If a column is missing, or an embedding has another dimension or not unit length.
         StoreError
-            If a video is not in the store.
+            If a video is not in the store, or its pictures cannot be written.
         """
         names = [column.name for column in FRAMES.columns]
         if missing := [name for name in names if name not in frames]:
@@ -112,6 +124,14 @@ class Writing(Connected):
             )
         if frames.empty:
             return
+        if any(map(is_outside, frames["frame_data"])):
+            raise ValueError(
+                f"frame_data must be pictures, got an address as a store keeps it ({MARK.decode()}…): take read_frames"
+            )
+        self._write_frames(frames if self.pictures is None else write_pictures(self.pictures, frames))
+
+    @retried
+    def _write_frames(self, frames: pd.DataFrame) -> None:
         with self._begin() as connection:
             model = require_videos(connection, *frames["video_id"].unique())
             _check_embeddings(frames["embedding_data"], model)
@@ -125,14 +145,33 @@ class Writing(Connected):
             connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(complete=True))
 
     def delete_video(self, video_id: str) -> None:
-        """Delete a video and its frames; StoreError if it is not in the store."""
+        """Delete a video and its frames, with pictures outside; StoreError if it is not in the store."""
         self._check_video(video_id)
+        folders = self._find_folders(video_id)
         self._delete_video(video_id)
+        delete_pictures(folders)  # only now: a row never lacks its picture
 
     @retried
     def _check_video(self, video_id: str) -> None:
         with self._begin() as connection:
             require_videos(connection, video_id)
+
+    @retried
+    def _find_folders(self, video_id: str) -> list[str]:
+        """Find the folders in which a video has pictures, mostly one or none; the rows are not brought here."""
+        folders: list[str] = []
+        with self._begin() as connection:
+            data = FRAMES.c.frame_data
+            rest = (
+                select(data)
+                .where(FRAMES.c.video_id == video_id, data >= MARK, data < MARK + b"\xff")
+                .limit(1)
+            )
+            while (found := connection.scalar(rest)) is not None:
+                folders.append(video_folder(bytes(found), video_id))
+                start = MARK + folders[-1].encode() + b"/"
+                rest = rest.where((data < start) | (data >= start + b"\xff"))
+        return folders
 
     @retried
     def _delete_video(self, video_id: str) -> None:
@@ -161,25 +200,30 @@ class Writing(Connected):
         frame_count
             How many frames are to be written.
         frame_bytes
-            Bytes of one frame, picture and embedding; where frames are stored already, their mean counts.
+            Bytes of one frame, picture and embedding; where frames are stored already, their mean counts, and where
+            pictures lie outside, the embedding alone.
 
         Raises
         ------
         StoreError
             If the database is one of the free shared tier, whose limit of 1 GB the frames would exceed.
         """
+        if self.pictures is not None:
+            frame_bytes = 4 * USUAL_DIMENSION + ADDRESS_BYTES
         if not self._exists():
             return frame_count * frame_bytes
         with self._begin() as connection:
-            stored = 0
+            stored = stored_bytes = 0
             if stored_model(connection) is not None:
                 stored = connection.scalar(select(func.count()).select_from(FRAMES)) or 0
-                if stored:
-                    some = self._database.read(connection, select(FRAMES).limit(20))
+            if stored:
+                some = self._database.read(connection, select(FRAMES).limit(20))
+                stored_bytes = stored * mean_bytes(some)
+                if is_outside(some["frame_data"].iloc[0]) == (self.pictures is not None):
                     frame_bytes = mean_bytes(some)
             more = frame_count * frame_bytes
             limit = self._database.size_limit(connection)
-            free = math.inf if limit is None else max(0, limit - stored * frame_bytes)
+            free = math.inf if limit is None else max(0, limit - stored_bytes)
             if more > free:
                 raise StoreError(
                     f"{self!r} is of the free shared tier, which holds 1 GB: {frame_count:,} more frames take about "
@@ -224,6 +268,7 @@ def _check_embeddings(embeddings: pd.Series[Any], model: tuple[str, int]) -> Non
         )
 
 
-def mean_bytes(frames: pd.DataFrame) -> int:
-    """Bytes that a frame takes in a store, by the mean of these: its picture and its embedding as float32."""
-    return round(frames["frame_data"].map(len).mean()) + 4 * len(frames["embedding_data"].iloc[0])
+def mean_bytes(frames: pd.DataFrame, *, outside: bool = False) -> int:
+    """Bytes that a frame takes in a store, by the mean of these: its picture, or address, and its embedding."""
+    picture = ADDRESS_BYTES if outside else round(frames["frame_data"].map(len).mean())
+    return picture + 4 * len(frames["embedding_data"].iloc[0])
