@@ -19,6 +19,7 @@ from PIL import Image
 
 from tools.link_notebooks import read_title
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 THUMBNAIL_SIDES = 480, 270
 
 # nbconvert's own page, without the scripts that it fetches (widgets, formulas), and with both of its themes.
@@ -28,7 +29,6 @@ PAGE = """\
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
-{%- block data_widget_view -%}{%- endblock -%}
 {%- block footer -%}</html>{%- endblock -%}
 {%- block html_head_css -%}
 <meta name="color-scheme" content="light dark">
@@ -75,11 +75,18 @@ def write_page(notebook: nbformat.NotebookNode, path: Path) -> None:
     opening = notebook.cells[0]
     linked = re.sub(r"\]\((\d+_\w+)\.ipynb\)", r"](\1.html)", opening.source)
     linked = linked.replace("\n\nNotebooks: ", "\n\n[Notebooks](index.html): ")
-    shown = notebook | {"cells": [opening | {"source": linked}, *notebook.cells[1:]]}
+    cells = [opening | {"source": linked}, *map(without_widgets, notebook.cells[1:])]
+    shown = notebook | {"cells": cells}
     exporter = HTMLExporter(extra_loaders=[DictLoader({"page.html.j2": PAGE})], template_file="page.html.j2")
     title = {"metadata": {"name": f"{read_title(notebook)} · videolib"}}
     html, _ = exporter.from_notebook_node(nbformat.from_dict(shown), resources=title)
     path.write_text(html, encoding="utf-8")
+
+
+def without_widgets(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Leave out what lives only with a kernel; the explorer's answer is another output."""
+    outputs = [output for output in cell.get("outputs", []) if WIDGET not in output.get("data", {})]
+    return cell | ({"outputs": outputs} if "outputs" in cell else {})
 
 
 def write_index(paths: Sequence[Path]) -> Path:
