@@ -6,7 +6,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and
 .PHONY: demo test test-fast test-weights test-singlestore test-browser browser lab datastudio bench check format clean
 
 demo: .venv/installed
-	.venv/bin/python tools/run_demo.py
+	.venv/bin/python -m tools.run_demo
 
 test: .venv/open-clip-installed check
 	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
@@ -30,8 +30,8 @@ browser: .venv/installed  # Playwright, and Chromium where there is none
 		{ test "$$(id -u)" = 0 && command -v apt-get && apt-get update && apt-get install --yes chromium; } || \
 		.venv/bin/python -m playwright install chromium
 
-lab: .venv/installed
-	.venv/bin/jupyter lab notebooks
+lab: .venv/installed  # on copies in lab/, which are yours
+	.venv/bin/python -m tools.open_lab
 
 datastudio:  # by Python and its pip alone, without .venv
 	$(CHECK_PYTHON)
@@ -50,6 +50,7 @@ format: .venv/installed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 	.venv/bin/nbstripout --keep-id notebooks/*.ipynb
+	.venv/bin/python tools/link_notebooks.py
 	.venv/bin/python tools/make_api_page.py
 
 .venv/installed: pyproject.toml constraints.txt

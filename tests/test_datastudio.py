@@ -154,7 +154,8 @@ def test_it_is_the_source_with_what_it_needs_before_it(name, built):
         for old, new in zip(source.cells, notebook.cells[-len(source.cells) :], strict=True)
         if old != new
     ]
-    assert changed == [["parameters"]]
+    assert changed == [None, ["parameters"]]
+    assert ".ipynb)" not in json.dumps(notebook)  # no links to files that are not there
     for host in ("package index", "openaipublic.azureedge.net", "video_path"):
         assert host in notebook.cells[0].source
 

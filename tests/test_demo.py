@@ -95,6 +95,83 @@ def test_the_cuts_lie_where_the_table_says(embeddings, scenes):
     np.testing.assert_array_equal(cuts, np.ceil(scenes["start_seconds"][1:]))
 
 
+WHERE = {
+    "city": "in the city",
+    "sea": "at sea",
+    "night": "at night",
+    "meadow": "in a meadow",
+    "snow": "in the snow",
+    "desert": "in the desert",
+}
+
+
+class TestPictureAndText:
+    """What notebook 4 says of the plain mean and of the balanced query."""
+
+    @staticmethod
+    def with_article(words: str) -> str:
+        return f"an {words}" if words[0] in "aou" else f"a {words}"
+
+    def texts(self, scenes: pd.DataFrame) -> dict[str, dict[str, str]]:
+        """Texts that name one or two of an object, a colour and a setting of the video."""
+        objects, colours = (
+            sorted({*scenes[name], *scenes[f"second_{name}"].dropna()} - {""})
+            for name in ("object", "colour")
+        )
+        a = self.with_article
+        return (
+            {where: {"setting": setting} for setting, where in WHERE.items()}
+            | {a(name): {"object": name} for name in objects}
+            | {a(f"{c} {name}"): {"object": name, "colour": c} for name in objects for c in colours}
+            | {
+                f"{a(name)} {where}": {"object": name, "setting": setting}
+                for name in objects
+                for setting, where in WHERE.items()
+            }
+            | {f"something {colour}": {"colour": colour} for colour in colours}
+        )
+
+    def test_balancing_helps_more_often_than_it_hurts(self, times, embeddings, encoder, scenes):
+        """A right frame shows what the picture does, but for what the text names, in another scene."""
+        at = scene_at(times, scenes)
+        shown = scenes[["object", "colour", "setting"]].to_dict("records")
+        gains = []
+        texts = self.texts(scenes)
+        for named, text in zip(texts.values(), encoder.encode_texts(list(texts)), strict=True):
+            for place, scene in enumerate(at):
+                wanted = shown[scene] | named
+                right = [number for number, other in enumerate(shown) if other == wanted and number != scene]
+                if not right:
+                    continue
+                plain, balanced = (
+                    combine(text, embeddings[place], weight=0.5, **options)
+                    for options in ({"balance": "none"}, {"embeddings": embeddings})
+                )
+                first = [np.argsort(-(embeddings @ query), kind="stable")[:5] for query in (plain, balanced)]
+                was, now = (int(np.isin(at[five], right).sum()) for five in first)
+                gains.append(now - was)
+        assert len(gains) == 908
+        assert np.mean(np.array(gains) > 0) == pytest.approx(0.25, abs=0.04)
+        assert np.mean(np.array(gains) < 0) == pytest.approx(0.07, abs=0.04)
+
+    def test_the_question_of_the_notebook(self, times, embeddings, encoder, scenes):
+        at = scene_at(times, scenes)
+        text, image = text_query("a tree", encoder), embeddings[119]
+        queries = {
+            "text": text,
+            "image": image,
+            "plain": combine(text, image, weight=0.5, balance="none"),
+            "balanced": combine(text, image, weight=0.5, embeddings=embeddings),
+        }
+        found = {
+            name: {scenes["caption"][at[place]] for place in np.argsort(-(embeddings @ query))[:5]}
+            for name, query in queries.items()
+        }
+        assert found["image"] == found["plain"] == {"a red car in the snow"}
+        assert found["balanced"] == {"a red tree and a yellow bird in the snow"}
+        assert not found["text"] & found["balanced"]
+
+
 class TestAskingMorePrecisely:
     """The questions of notebook 10: a plain description fails, and the way that is taught there does not."""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from jupyter_client.manager import run_kernel
+from papermill.exceptions import PapermillExecutionError
 from sqlalchemy import make_url
 
 from videolib import FrameStore
@@ -24,13 +26,33 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_without_a_server_it_says_so_and_stops(tmp_path, monkeypatch):
+def test_without_a_server_it_says_so_and_stops_and_a_pipeline_fails(tmp_path, monkeypatch):
     monkeypatch.delenv("SINGLESTOREDB_URL", raising=False)
-    cells = code(run(tmp_path))
+    with pytest.raises(PapermillExecutionError, match="SINGLESTOREDB_URL must be the address") as caught:
+        run(tmp_path)
+    assert caught.value.ename == "StoreError"
+    cells = code(nbformat.read(tmp_path / "out.ipynb", 4))
     outputs = [output for cell in cells for output in cell.outputs]
     assert any("No server" in output.get("data", {}).get("text/markdown", "") for output in outputs)
-    assert [output.ename for output in outputs if output.output_type == "error"] == ["SystemExit"]
     assert sum(bool(cell.execution_count) for cell in cells) <= 4
+
+
+def test_a_person_sees_the_sentence_alone(monkeypatch):
+    """Frontends in which a person can type, such as JupyterLab, say so in each request."""
+    monkeypatch.delenv("SINGLESTOREDB_URL", raising=False)
+    sources = [cell.source for cell in code(nbformat.read(NOTEBOOK, 4))[:3]]
+    with run_kernel(kernel_name="python3") as client:
+        shown = []
+        for source in sources:
+            reply = client.execute_interactive(source, allow_stdin=True, output_hook=shown.append)
+        assert reply["content"]["status"] == "error"  # so that Run All stops here
+        assert "No server" in str(shown)
+        kinds = [message["msg_type"] for message in shown]
+        assert not {"error", "stream"} & set(kinds), shown
+        wrong = "os.environ['SINGLESTOREDB_URL'] = 'singlestoredb://nobody@127.0.0.1:1/none'\n"
+        client.execute_interactive(wrong + sources[2], allow_stdin=True, output_hook=shown.append)
+        client.execute_interactive("raise StoreError", allow_stdin=True, output_hook=shown.append)
+        assert "StoreError" in [message["content"].get("ename") for message in shown]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import ast
 import re
-import runpy
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from tests.media import write_video
+from tools import link_notebooks, run_demo
 from videolib import FrameStore
 from videolib.demo import sample_scenes
 
@@ -33,12 +34,16 @@ def python(source: str) -> ast.Module:
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
-    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    return code_cells_of(nbformat.read(path, 4))
+
+
+def code_cells_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def words(text: str) -> int:
-    """Words of prose; the heading of a section is not counted."""
-    return len(re.sub(r"^#+ .*$", "", text, flags=re.M).split())
+    """Words of prose; the heading of a section and the links are not counted."""
+    return len(re.sub(r"^#+ .*$", "", link_notebooks.LINKS.sub("", text), flags=re.M).split())
 
 
 @OWN
@@ -56,6 +61,45 @@ def test_it_begins_with_a_title_imports_and_parameters(path):
     assert words(title.source) <= 60
     assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(imports.source).body)
     assert parameters.metadata.tags == ["parameters"]
+
+
+@OWN
+def test_its_links_are_those_that_make_format_writes(path):
+    opening = nbformat.read(path, 4).cells[0].source
+    assert opening == link_notebooks.LINKS.sub("", opening) + link_notebooks.write_links(path)
+
+
+@OWN
+def test_it_leads_to_its_neighbours_and_a_long_one_to_its_sections(path):
+    notebook = nbformat.read(path, 4)
+    targets = re.findall(r"\]\((.+?)\)", notebook.cells[0].source)
+    near = NOTEBOOKS[max(0, NOTEBOOKS.index(path) - 1) : NOTEBOOKS.index(path) + 2]
+    files = [target for target in targets if target.endswith(".ipynb")]
+    assert files == [one.name for one in near if one != path]
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    headings = re.findall(r"^## (.*)$", "\n".join(texts), re.M)
+    anchors = [target for target in targets if target.startswith("#")]
+    assert len(set(headings)) == len(headings)
+    assert anchors == (["#" + text.replace(" ", "-") for text in headings] if len(headings) > 5 else [])
+
+
+def test_a_new_notebook_is_linked_by_its_file_alone(tmp_path):
+    for path in NOTEBOOKS:
+        shutil.copy(path, tmp_path)
+    new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 7 · Something new\n\nAnd why.")])
+    nbformat.write(new, tmp_path / "07_new.ipynb")
+    for _ in range(2):
+        link_notebooks.main(tmp_path)
+    before, own, after = (
+        nbformat.read(next(tmp_path.glob(f"{number}_*")), 4).cells[0].source for number in ("06", "07", "10")
+    )
+    assert own.endswith(
+        "why.\n\nNotebooks: ← [6 · Explore](06_explore.ipynb) | [10 · Ask more precisely](10_ask_precisely.ipynb) →"
+    )
+    assert "| [7 · Something new](07_new.ipynb) →" in before
+    assert after.count("← [7 · Something new](07_new.ipynb)") == 1
+    unchanged = [path for path in NOTEBOOKS if path.stem[:2] not in ("06", "10")]
+    assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in unchanged)
 
 
 @OWN
@@ -119,8 +163,7 @@ def test_it_stays_small_with_its_outputs(path):
 
 @WITHOUT_SERVER
 def test_the_demo_can_read_its_tables(path):
-    tools = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "run_demo.py"))
-    for table in tools["tables"](execute(path)):
+    for table in run_demo.tables(execute(path)):
         assert table["on_screen"].str.len().gt(0).all()
         assert table.index.tolist() == list(range(len(table)))
 
@@ -142,12 +185,24 @@ def caption_at(seconds: float) -> str:
     [
         ("02_text_query", "a red car in the city"),
         ("03_image_query", "an azure fish at sea"),
-        ("04_combined_query", "a blue car in the city"),
+        ("04_combined_query", "a red tree and a yellow bird in the snow"),
     ],
 )
 def test_the_right_scene_is_found(name, caption):
     (path,) = [path for path in NOTEBOOKS if path.stem == name]
     assert caption_at(first_match(execute(path))) == caption
+
+
+@pytest.mark.parametrize("name", ["02_text_query", "03_image_query", "04_combined_query", "06_explore"])
+def test_the_explorer_leaves_its_answer_as_pictures(name):
+    """What a viewer without a kernel shows; the widget is an output beside it, with a text for its fallback."""
+    (path,) = [path for path in NOTEBOOKS if path.stem == name]
+    (cell,) = [cell for cell in code_cells_of(execute(path)) if "explore(" in cell.source]
+    static, widget = cell.outputs
+    assert static["data"]["text/html"].count('<img src="data:image/jpeg;base64,') >= 1
+    assert "could not be displayed" not in str(cell.outputs)
+    assert "application/vnd.jupyter.widget-view+json" in widget["data"]
+    assert "text/html" not in widget["data"]
 
 
 def test_parameters_change_the_run(tmp_path):
@@ -187,7 +242,10 @@ def test_another_interval_on_the_same_store_is_stored_beside_the_first(tmp_path)
             progress_bar=False,
             kernel_name="python3",
         )
-        assert "True" in notebook.cells[-1].outputs[0]["data"]["text/plain"]
+        (same,) = [
+            cell for cell in notebook.cells if cell.source.endswith('matches["frame_number"].tolist()')
+        ]
+        assert same.outputs[0]["data"]["text/plain"] == "True"
     videos = FrameStore(tmp_path / "videolib.duckdb").list_videos()
     assert videos["every_seconds"].tolist() == [1, 0.5]
     assert videos["frame_count"].tolist() == [4, 7]

@@ -36,6 +36,8 @@ HEADLESS = {"opencv-python": "opencv-python-headless"}  # the same but for windo
 PART_CHARS = 1_000_000
 LINE_CHARS = 1_000
 
+NEIGHBOURS = re.compile(r"\n\nNotebooks: .*")  # links to other files, which lie nowhere near an imported one
+
 NOTE = """\
 # A notebook in one file
 
@@ -165,7 +167,7 @@ def read(source: Path) -> dict[str, Any]:
     """Read a notebook, each cell's source in one piece, and without the outputs that somebody may have saved."""
     notebook = json.loads(source.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
-        cell["source"] = "".join(cell["source"])
+        cell["source"] = NEIGHBOURS.sub("", "".join(cell["source"]))
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}
     return notebook
@@ -243,10 +245,10 @@ def write_gallery(source: Path, wheel: Path, folder: Path) -> None:
     (folder / "notebook.ipynb").write_text(text, encoding="utf-8")
     opening = read(source)["cells"][0]["source"]
     title = re.sub(r"^# \d+ · ", "", opening.splitlines()[0])
-    _, description = opening.split("**You get** ")
+    description = re.search(r"\*\*You get\*\* (.+)", opening)[1]
     meta = META.format(
         title=json.dumps(f"Moments in video: {title}", ensure_ascii=False),
-        description=json.dumps(f"You get {' '.join(description.split())}", ensure_ascii=False),
+        description=json.dumps(f"You get {description}", ensure_ascii=False),
     )
     (folder / "meta.toml").write_text(meta, encoding="utf-8")
 
