@@ -2,6 +2,7 @@ from .display import explore as explore
 from .display import export_edit_list as export_edit_list
 from .display import make_reel as make_reel
 from .display import play_clip as play_clip
+from .display import plot_changes as plot_changes
 from .display import plot_frames as plot_frames
 from .display import plot_labels as plot_labels
 from .display import plot_moments as plot_moments

@@ -138,9 +138,7 @@ class TestStatements:
         store = FrameStore(singlestore_url, element_type="F16")
         store.write_video(make_video("v1"), **MODEL)
         store.write_frames(FRAMES)
-        assert (
-            f"embedding_data VECTOR({DIMENSION}, F16) NOT NULL" in sent(standin, "EXISTS frames")[0]
-        )
+        assert f"embedding_data VECTOR({DIMENSION}, F16) NOT NULL" in sent(standin, "EXISTS frames")[0]
         half = np.stack(FRAMES["embedding_data"]).astype("<f2")
         assert f"X'{half[0].tobytes().hex()[:30]}…'" in sent(standin, "INSERT INTO frames")[0]
         for again in (store, FrameStore(singlestore_url), FrameStore(singlestore_url, element_type="F16")):
