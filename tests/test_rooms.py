@@ -19,7 +19,10 @@ ARROWS = {
     "video": set(),
     "search": {"encoding"},  # the protocol of an encoder, for type checkers alone
     "encoding": {"search"},  # normalize: the one place where embeddings get unit length
-    "store": {"search"},  # the table of matches and the index in memory
+    "store": {
+        "search",
+        "encoding",
+    },  # the table of matches and the index in memory; of encoding the protocol alone
     "ingestion": {"video", "encoding", "store"},
     "display": {"video", "search", "store", "encoding"},  # of encoding the protocol alone
 }

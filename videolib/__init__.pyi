@@ -2,6 +2,7 @@ from .display import explore as explore
 from .display import export_edit_list as export_edit_list
 from .display import make_reel as make_reel
 from .display import play_clip as play_clip
+from .display import plot_changes as plot_changes
 from .display import plot_frames as plot_frames
 from .display import plot_labels as plot_labels
 from .display import plot_moments as plot_moments
@@ -23,15 +24,19 @@ from .ingestion import ingest as ingest
 from .ingestion import preflight as preflight
 from .parameters import Parameters as Parameters
 from .parameters import check_parameters as check_parameters
+from .search import Evaluation as Evaluation
 from .search import FrameIndex as FrameIndex
 from .search import NullQueries as NullQueries
 from .search import combine as combine
+from .search import compare_evaluations as compare_evaluations
+from .search import evaluate as evaluate
 from .search import find_moments as find_moments
 from .search import find_sequences as find_sequences
 from .search import image_query as image_query
 from .search import judge as judge
 from .search import label_frames as label_frames
 from .search import label_spans as label_spans
+from .search import load_marks as load_marks
 from .search import match_frames as match_frames
 from .search import moments_of as moments_of
 from .search import normalize as normalize

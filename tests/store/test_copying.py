@@ -3,7 +3,10 @@ import pandas as pd
 import pytest
 
 from tests.conftest import make_frames, make_video, run_killed
-from videolib import FrameStore, StoreError, copy_videos
+from tests.light import LightEncoder
+from videolib import FrameStore, StoreError, copy_videos, ingest, text_query
+from videolib.demo import SAMPLE_VIDEO_PATH
+from videolib.images import decode_jpeg, encode_jpeg
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:what is not complete")]
 MODEL = {"model": "tiny", "dimension": 32, "every_seconds": 0.1}
@@ -119,3 +122,113 @@ def test_a_killed_copy_goes_on_where_it_stopped(filled, singlestore_url, tmp_pat
     assert counts == sorted(counts)
     assert len(set(counts)) > 2  # it was killed in between, too
     assert_same(filled, FrameStore(urls[1]))
+
+
+def picture(generator: np.random.Generator) -> bytes:
+    return encode_jpeg(generator.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def pictured(tmp_path) -> FrameStore:
+    """Two videos of real pictures, of 150 and 3 frames, of which some are stills."""
+    store, generator = FrameStore(tmp_path / "pictured.duckdb"), np.random.default_rng(0)
+    for video_id, count in (("v1", 150), ("v2", 3)):
+        frames = make_frames(video_id, generator.normal(size=(count, 32)))
+        pictures = [picture(generator) for _ in range(count)]
+        pictures[1] = pictures[2] = pictures[0]
+        store.write_video(make_video(video_id), **MODEL)
+        store.write_frames(frames.assign(frame_data=pictures))
+        store.mark_complete(video_id)
+    return store
+
+
+def test_another_model_embeds_the_stored_pictures(pictured, tmp_path):
+    encoder, there = LightEncoder(), FrameStore(tmp_path / "there.duckdb")
+    copy_videos(pictured, there, encoder=encoder, progress=False)
+    videos = there.list_videos()
+    assert set(videos["model"]) == {"light"}
+    assert set(videos["dimension"]) == {48}
+    changed = ["model", "dimension"]
+    pd.testing.assert_frame_equal(videos.drop(columns=changed), pictured.list_videos().drop(columns=changed))
+    for video_id in ("v1", "v2"):
+        mine, theirs = pictured.read_frames(video_id), there.read_frames(video_id)
+        same = ["frame_number", "timestamp_seconds", "frame_data"]
+        assert mine[same].to_numpy().tolist() == theirs[same].to_numpy().tolist()
+        expected = encoder.encode_images(theirs["frame_data"].map(decode_jpeg))
+        np.testing.assert_allclose(np.stack(list(theirs["embedding_data"])), expected, atol=1e-6)
+
+
+def test_the_same_picture_is_embedded_once_and_nothing_twice(pictured, tmp_path):
+    encoder, there = LightEncoder(), FrameStore(tmp_path / "there.duckdb")
+    copy_videos(pictured, there, encoder=encoder, progress=False)
+    assert encoder.count == 148 + 1
+    copy_videos(pictured, there, encoder=encoder, progress=False)
+    assert encoder.count == 148 + 1
+
+
+def test_an_interrupted_embedding_goes_on_where_it_stopped(pictured, tmp_path):
+    class Interrupted(LightEncoder):
+        def encode_images(self, images):
+            if self.count:
+                raise KeyboardInterrupt
+            return super().encode_images(images)
+
+    there = FrameStore(tmp_path / "there.duckdb")
+    with pytest.raises(KeyboardInterrupt):
+        copy_videos(pictured, there, encoder=Interrupted(), progress=False)
+    assert there.list_videos()["frame_count"].sum() == 64
+    encoder = LightEncoder()
+    copy_videos(pictured, there, encoder=encoder, progress=False)
+    assert encoder.count == 150 - 64 + 1
+    whole = FrameStore(tmp_path / "whole.duckdb")
+    copy_videos(pictured, whole, encoder=LightEncoder(), progress=False)
+    assert_same(whole, there)
+
+
+def test_the_bar_counts_what_is_embedded(pictured, tmp_path, capfd):
+    copy_videos(pictured, FrameStore(tmp_path / "there.duckdb"), encoder=LightEncoder())
+    assert "153/153" in capfd.readouterr().err
+
+
+def test_a_store_of_another_model_than_the_encoder_s_is_refused(pictured, tmp_path):
+    other = FrameStore(tmp_path / "other.duckdb")
+    other.write_video(make_video("v9"), **MODEL)
+    with pytest.raises(StoreError, match=r"model must be 'tiny' .* got 'light' \(dimension 48\)"):
+        copy_videos(pictured, other, encoder=LightEncoder(), progress=False)
+    assert other.list_videos()["video_id"].tolist() == ["v9"]
+
+
+@pytest.mark.parametrize("encoder", [None, LightEncoder()])
+def test_the_same_store_is_refused(pictured, tmp_path, encoder):
+    for same in (pictured, FrameStore(tmp_path / "pictured.duckdb")):
+        with pytest.raises(ValueError, match="to_store must be another store than from_store"):
+            copy_videos(pictured, same, encoder=encoder, progress=False)
+    memory = FrameStore(":memory:")
+    copy_videos(FrameStore(":memory:"), memory, progress=False)
+    with pytest.raises(ValueError, match="to_store must be another store"):
+        copy_videos(memory, memory, progress=False)
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_what_came_before_it_kept(pictured, tmp_path):
+    frames = pictured.read_frames("v1")
+    frames.at[99, "frame_data"] = b"no picture"
+    pictured.write_frames(frames)
+    there = FrameStore(tmp_path / "there.duckdb")
+    with pytest.raises(
+        StoreError, match=r"frame 100 of 'title of v1' must be readable \(.*: delete_video it, and"
+    ):
+        copy_videos(pictured, there, encoder=LightEncoder(), progress=False)
+    assert there.read_frame_numbers("v1").tolist() == list(range(1, 65))
+    assert not there.list_videos().set_index("video_id")["complete"]["v1"]
+
+
+def test_a_real_model_finds_the_same_frames_by_the_stored_pictures(encoder, tmp_path):
+    store, there = FrameStore(tmp_path / "store.duckdb"), FrameStore(tmp_path / "there.duckdb")
+    video = ingest(SAMPLE_VIDEO_PATH, encoder, store, sampling="keyframes", progress=False)
+    copy_videos(store, there, encoder=encoder, progress=False)
+    mine, theirs = (
+        np.stack(list(each.read_frames(video.video_id)["embedding_data"])) for each in (store, there)
+    )
+    assert (mine * theirs).sum(axis=1).min() > 0.97
+    query = text_query("a red car in the city", encoder)
+    assert store.search(query, 1)["frame_number"].tolist() == there.search(query, 1)["frame_number"].tolist()

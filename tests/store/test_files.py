@@ -41,6 +41,9 @@ READING = {
     "delete_video": lambda store: store.delete_video("v1"),
     "write_frames": lambda store: store.write_frames(make_frames("v1", np.eye(4))),
     "compact": lambda store: store.compact(),
+    "read_marks": lambda store: store.read_marks(),
+    "write_marks": lambda store: store.write_marks([{"query": "a car", "video_id": "v1", "right": False}]),
+    "delete_marks": lambda store: store.delete_marks(store.read_marks()),
 }
 
 
@@ -188,11 +191,11 @@ READ_ONLY = """
             told[name] = f"{type(error).__name__}: {error}"
 
     store = FrameStore(path)
-    for name in ("search", "similarities", "list_videos", "read_frames", "load_index", "copy_videos"):
+    for name in ("search", "similarities", "list_videos", "read_frames", "load_index", "copy_videos", "read_marks"):
         tell(name, lambda: READING[name](store) if name != "copy_videos" else READING[name](store) or [])
     with store.engine.connect() as connection:
         tell("sql", lambda: connection.exec_driver_sql("FROM frames").all())
-    for name in ("mark_complete", "delete_video", "write_frames", "compact"):
+    for name in ("mark_complete", "delete_video", "write_frames", "compact", "write_marks"):
         tell(name, lambda: READING[name](store))
     tell("write_video", lambda: store.write_video(make_video("v2"), **MODEL))
     new = FrameStore(os.path.join(os.path.dirname(path), "new.duckdb"))
@@ -241,6 +244,7 @@ def test_a_file_that_may_only_be_read_is_searched_and_says_so_on_writing(tmp_pat
         "read_frames": 4,
     }
     assert (told.pop("load_index"), told.pop("copy_videos"), told.pop("sql")) == (4, 0, 4)
+    assert told.pop("read_marks") == 0
     if way == "file":
         assert told.pop("new") == len("v2")  # it was written
     for name, message in told.items():

@@ -1,3 +1,4 @@
+from .changes import plot_changes as plot_changes
 from .edit_list import export_edit_list as export_edit_list
 from .explorer import explore as explore
 from .figures import plot_frames as plot_frames

@@ -1,3 +1,7 @@
+from .comparison import changes as changes
+from .comparison import compare_evaluations as compare_evaluations
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
 from .evidence import NullQueries as NullQueries
 from .evidence import judge as judge
 from .evidence import null_queries as null_queries
@@ -5,6 +9,8 @@ from .feedback import refine as refine
 from .labels import find_gaps as find_gaps
 from .labels import label_frames as label_frames
 from .labels import label_spans as label_spans
+from .marks import as_marks as as_marks
+from .marks import load_marks as load_marks
 from .matches import MATCH_COLUMNS as MATCH_COLUMNS
 from .matches import as_video_ids as as_video_ids
 from .matches import make_matches as make_matches

@@ -156,28 +156,45 @@ def judge(
             f"query must be one embedding of shape {nulls.embeddings.shape[1:]}, finite and not 0, got shape "
             f"{one.shape}: use the encoder of the null queries"
         )
-    if not 0 < level < 1 or 1 / (1 + len(nulls)) > level:
-        raise ValueError(
-            f"level must lie between 1 / (1 + the number of null queries) and 1, got {level} with {len(nulls)}: "
-            "take more null queries, or a higher level"
-        )
+    check_level(level, nulls)
     if found.empty:
         return found.assign(p_value=np.zeros(0), found=np.zeros(0, dtype=bool), sentence=np.zeros(0, object))
     videos = _searched(store, video_id)
-    highest, mean = _survey(store, nulls, videos)
+    highest, mean = survey(store, nulls, videos)
     rows = one[None] / np.linalg.norm(one)
     similarities = found["similarity"].to_numpy(float) / np.linalg.norm(one)
     if not np.isfinite(similarities).all():
         raise ValueError("similarities must be finite numbers, got NaN or infinity: check the embeddings")
-    reached = corrected(similarities[:, None], rows, mean)[:, 0]  # (m,)
-    by_chance = corrected(highest[None], nulls.embeddings, mean)[0]  # (n,)
-    counts = (by_chance >= reached[:, None] - ROUNDING).sum(axis=1)
+    counts = count_as_good(similarities, rows, nulls, highest, mean)
     p_values = (1 + counts) / (1 + len(nulls))
     where = "this video" if len(videos) == 1 else "these videos"
     sentences = [
         _sentence(count, len(nulls), p <= level, where) for count, p in zip(counts, p_values, strict=True)
     ]
     return found.assign(p_value=p_values, found=p_values <= level, sentence=sentences)
+
+
+def check_level(level: float, nulls: NullQueries) -> None:
+    """ValueError if no p-value by these null queries can be at most `level`, or all of them are."""
+    if not 0 < level < 1 or 1 / (1 + len(nulls)) > level:
+        raise ValueError(
+            f"level must lie between 1 / (1 + the number of null queries) and 1, got {level} with {len(nulls)}: "
+            "take more null queries, or a higher level"
+        )
+
+
+def count_as_good(
+    similarities: npt.NDArray[Any],
+    query: FloatArray,
+    nulls: NullQueries,
+    highest: FloatArray,
+    mean: FloatArray,
+) -> npt.NDArray[np.int64]:
+    """How many null queries, which reach `highest` (n,), do as well as each of these similarities (m,) of (1, d)."""
+    reached = corrected(similarities[:, None], query, mean)[:, 0]  # (m,)
+    by_chance = corrected(highest[None], nulls.embeddings, mean)[0]  # (n,)
+    counts: npt.NDArray[np.int64] = (by_chance >= reached[:, None] - ROUNDING).sum(axis=1)
+    return counts
 
 
 def corrected(similarities: npt.NDArray[Any], queries: FloatArray, mean: FloatArray) -> npt.NDArray[Any]:
@@ -206,7 +223,7 @@ def _searched(store: Searched, video_id: str | Sequence[str] | None) -> pd.DataF
     return videos
 
 
-def _survey(store: Searched, nulls: NullQueries, videos: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+def survey(store: Searched, nulls: NullQueries, videos: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
     """What each null query reaches in any of the videos, (n,), and the mean of all their frames, (d,)."""
     kept = nulls._kept.setdefault(store, {})
     best = np.full(len(nulls), -np.inf, dtype=np.float32)

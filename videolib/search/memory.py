@@ -49,6 +49,9 @@ class FrameIndex:
         self._rows = {ids[start]: slice(start, end) for start, end in zip(starts, ends, strict=False)}
         columns = ["video_id", "title", "duration_seconds"]
         self._videos = pd.DataFrame(columns=columns) if videos is None else videos[columns]
+        self._contents = pd.Series(dtype=object)
+        if videos is not None and "content_id" in videos:
+            self._contents = videos.set_index("video_id")["content_id"]
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -88,10 +91,12 @@ class FrameIndex:
         return make_matches(keys, similarities[best], pictures.assign(title=pictures["video_id"].map(titles)))
 
     def list_videos(self) -> pd.DataFrame:
-        """List the videos whose frames are in it: columns video_id, frame_count, last_frame_number and latest,
-        which all of them are here."""
+        """List the videos whose frames are in it: columns video_id, content_id, frame_count, last_frame_number and
+        latest, which all of them are here."""
         frames = self._frames.groupby("video_id")["frame_number"]
-        return frames.agg(frame_count="count", last_frame_number="max").reset_index().assign(latest=True)
+        videos = frames.agg(frame_count="count", last_frame_number="max").reset_index().assign(latest=True)
+        contents = videos["video_id"].map(self._contents).fillna(videos["video_id"])
+        return videos.assign(content_id=contents)
 
     def read_embeddings(self, video_id: str) -> Iterator[FloatArray]:
         """Give a video's embeddings in order, (m, d) float32 at a time, as `FrameStore.read_embeddings` does."""

@@ -105,6 +105,20 @@ FRAMES = Table(
     Column("embedding_data", Vector(), nullable=False),
     Column("frame_data", _PICTURE, nullable=False),
 )
+# Made by the first mark, and older versions pass over it: so it needs no version of its own, and a store that may only
+# be read stays readable.
+MARKS = Table(
+    "marks",
+    METADATA,
+    Column("mark_id", String(64), primary_key=True),
+    Column("query", String(4096), nullable=False),
+    Column("video_id", String(64), nullable=False),  # that of the content
+    Column("start_seconds", Double),  # null, and so the end: of the whole video
+    Column("end_seconds", Double),
+    Column("is_right", Boolean, nullable=False),  # RIGHT is a word of SQL
+    Column("who", String(255), nullable=False),
+    Column("written_at", _TIME, nullable=False),  # UTC
+)
 FRAME_KEYS = [FRAMES.c.video_id, FRAMES.c.frame_number, FRAMES.c.timestamp_seconds]
 
 
@@ -169,6 +183,21 @@ def create_tables(connection: Connection, upsert: Upsert, vector: Vector) -> Non
         # Another process may be creating them, too.
         connection.execute(CreateTable(metadata.tables[table.name], if_not_exists=True))
     _record_version(connection, upsert)
+
+
+def create_marks(connection: Connection) -> None:
+    """Create the table of marks, or nothing where it is."""
+    if not has_marks(connection):
+        connection.execute(CreateTable(MARKS, if_not_exists=True))  # another process may be creating it, too
+
+
+def has_marks(connection: Connection) -> bool:
+    """Tell whether marks were ever written; StoreError if the table of this name is another program's."""
+    if not has_table(connection, MARKS):
+        return False
+    if "mark_id" not in _stored_types(connection, MARKS):
+        raise StoreError(f"the database has a table {MARKS.name!r} of another origin: use another database")
+    return True
 
 
 def _record_version(connection: Connection, upsert: Upsert) -> None:

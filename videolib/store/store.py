@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from videolib.store.curves import Curves
 from videolib.store.embeddings import Embedded
+from videolib.store.marks import Marking
 from videolib.store.vector_index import VectorIndexing
 from videolib.store.writing import Writing
 
 
-class FrameStore(Curves, Embedded, Writing, VectorIndexing):
+class FrameStore(Curves, Embedded, Marking, Writing, VectorIndexing):
     """Videos and their embedded frames in a database, searched by the database.
 
     A store holds the embeddings of one model. It is kept in DuckDB, one file without a server, or in

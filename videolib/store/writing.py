@@ -145,7 +145,10 @@ class Writing(Connected):
             connection.execute(update(VIDEOS).where(VIDEOS.c.video_id == video_id).values(complete=True))
 
     def delete_video(self, video_id: str) -> None:
-        """Delete a video and its frames, with pictures outside; StoreError if it is not in the store."""
+        """Delete a video and its frames, with pictures outside; StoreError if it is not in the store.
+
+        What people marked in it stays, for when it is ingested again; `delete_marks` deletes that, too.
+        """
         self._check_video(video_id)
         folders = self._find_folders(video_id)
         self._delete_video(video_id)
