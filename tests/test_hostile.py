@@ -149,6 +149,11 @@ def test_a_video_file(odd_video, file_name, encoder, tmp_path):
     stored = videolib.ingest(odd_video, encoder, store, progress=True)
     frames = store.read_frames(stored.video_id)
     assert store.list_videos()["title"].tolist() == [file_name]
+    table = videolib.ingest_videos([odd_video, tmp_path / f"no {file_name}"], encoder, store, progress=True)
+    assert table["source"].tolist() == [os.fspath(odd_video), f"{tmp_path}/no {file_name}"]
+    assert table["state"].tolist() == ["already stored", "failed"]
+    told = videolib.preflight_videos([odd_video, tmp_path / f"no {file_name}"], encoder, progress=False)
+    assert "<script>" not in shown(table) + shown(told) + shown(told.problems)
     videolib.plot_timeline(video, frames.assign(similarity=0.5)).savefig(io.BytesIO())
 
 
@@ -256,7 +261,8 @@ def test_the_walk_leaves_no_public_function_out():
     here = Path(__file__).read_text(encoding="utf-8")
     classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
     numbers = {"combine", "normalize", "refine", "similarity", "top_k"}  # they take no text
-    results = {"Clip", "FrameIndex", "Preflight", "Video", "Frame", "Parameters"}  # made by those above
+    results = {"Clip", "FrameIndex", "Preflight", "PreflightVideos", "Video", "Frame"}  # made by those above
+    results |= {"Parameters"}
     public = set(videolib.__all__) - classes - numbers - results
     assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()
     methods = {name for name in dir(FrameStore) if not name.startswith("_")}

@@ -19,9 +19,12 @@ from .errors import VideolibError as VideolibError
 from .errors import VideoReadError as VideoReadError
 from .images import open_image as open_image
 from .ingestion import Preflight as Preflight
+from .ingestion import PreflightVideos as PreflightVideos
 from .ingestion import embed_frames as embed_frames
 from .ingestion import ingest as ingest
+from .ingestion import ingest_videos as ingest_videos
 from .ingestion import preflight as preflight
+from .ingestion import preflight_videos as preflight_videos
 from .parameters import Parameters as Parameters
 from .parameters import check_parameters as check_parameters
 from .search import Evaluation as Evaluation

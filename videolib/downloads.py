@@ -5,6 +5,7 @@ import ipaddress
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -34,6 +35,7 @@ def download_file(
     max_bytes: int | None = _MAX_BYTES,
     timeout_seconds: float = 30.0,
     progress: bool = True,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Download `url` to `path`; a file already there is kept, unless `sha256` says that it is another.
 
@@ -55,6 +57,8 @@ def download_file(
         10 s of it at most.
     progress
         Show a progress bar.
+    stop
+        When another thread sets it the download breaks off.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def download_file(
             return path
         for wait_seconds in _RETRY_AFTER_SECONDS:
             try:
-                _fetch(url, part, note, max_bytes, timeout_seconds, progress)
+                _fetch(url, part, note, max_bytes, timeout_seconds, progress, stop)
                 break
             except requests.RequestException as error:
                 # offline is normal: an answer that broke is worth a wait, a server never reached is not
@@ -109,6 +113,7 @@ def download_video(
     max_bytes: int | None = _MAX_BYTES,
     timeout_seconds: float = 30.0,
     progress: bool = True,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Download a video into `directory`, once; its name is the URL's last part and a digest of the URL.
 
@@ -129,9 +134,11 @@ def download_video(
     if directory is None:
         directory = os.environ.get("VIDEOLIB_CACHE_DIR") or "~/.cache/videolib/videos"
     path = local_path(directory) / _video_name(url)
-    download_file(url, path, max_bytes=max_bytes, timeout_seconds=timeout_seconds, progress=progress)
+    download_file(
+        url, path, max_bytes=max_bytes, timeout_seconds=timeout_seconds, progress=progress, stop=stop
+    )
     head = read_head(path)
-    if not re.search(rb"[\x00-\x08\x0e-\x1f]", head):  # a video has such bytes at its start, a text never
+    if is_text(head):
         path.unlink(missing_ok=True)
         raise DownloadError(
             f"{hide_secrets(url)} answers with a web page or other text, not a video file: {head[:40]!r}; "
@@ -152,6 +159,11 @@ def read_head(path: Path) -> bytes:
         return file.read(512)
 
 
+def is_text(head: bytes) -> bool:
+    """Tell text from video by its first bytes: a video has control characters there, a text never."""
+    return not re.search(rb"[\x00-\x08\x0e-\x1f]", head)
+
+
 def file_sha256(path: Path) -> str:
     """Compute the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
@@ -159,7 +171,13 @@ def file_sha256(path: Path) -> str:
 
 
 def _fetch(
-    url: str, part: Path, note: Path, max_bytes: int | None, timeout_seconds: float, progress: bool
+    url: str,
+    part: Path,
+    note: Path,
+    max_bytes: int | None,
+    timeout_seconds: float,
+    progress: bool,
+    stop: threading.Event | None,
 ) -> None:
     """Complete `part`: go on where it ends if `note` tells its address and version, else begin anew."""
     origin = hashlib.sha256(url.encode()).hexdigest()
@@ -190,6 +208,8 @@ def _fetch(
             if not size and _version(response):
                 note.write_text(f"{origin} {_version(response)}")
             for chunk in _chunks(response, timeout_seconds):
+                if stop is not None and stop.is_set():
+                    raise DownloadError(f"download of {hide_secrets(url)} was stopped; what has come is kept")
                 size += len(chunk)
                 if max_bytes is not None and max(size, total) > max_bytes:
                     break

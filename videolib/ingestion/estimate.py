@@ -1,16 +1,22 @@
-"""`preflight`: what an ingest will take, told beforehand."""
+"""`preflight` and `preflight_videos`: what an ingest will take, told beforehand."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from videolib.addresses import is_address
 from videolib.downloads import fetch_video
+from videolib.errors import DownloadError, VideoReadError
 from videolib.ingestion.pipeline import embed_samples
+from videolib.ingestion.sources import Source, find_sources
+from videolib.progress import tqdm
 from videolib.store import FrameStore, file_bytes, mean_bytes
 from videolib.types import Sampling, Video
 from videolib.video import describe, plan_samples, read_timeline
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
 PREFLIGHT_SAMPLES = 24
+PREFLIGHT_VIDEOS = 5  # of which some frames are embedded
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,98 @@ def preflight(
     outside = store is not None and store.pictures is not None
     stored = len(samples) * mean_bytes(rows, outside=outside)
     return Preflight(video, len(samples), planned + seconds[1] * share, stored, file_bytes(stored))
+
+
+@dataclass(frozen=True)
+class PreflightVideos:
+    """What `ingest_videos` will take: frames, seconds on this machine, bytes in the store.
+
+    Attributes
+    ----------
+    video_count
+        Contents that can be read, each counted once; with those at addresses that nobody has looked at.
+    problems
+        source and error of what cannot be read.
+    duration_seconds
+        All videos together.
+    """
+
+    video_count: int
+    problems: pd.DataFrame
+    duration_seconds: float
+    frame_count: int
+    seconds: float
+    store_bytes: int
+    file_bytes: int
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.problems):,} more that cannot be read" if len(self.problems) else ""
+        return (
+            f"{self.video_count:,} videos{failed}: {_tell_seconds(self.duration_seconds)}, "
+            f"{self.frame_count:,} frames, about {_tell_seconds(self.seconds)} and "
+            f"{_tell_megabytes(self.store_bytes)} on this machine, as a new DuckDB file "
+            f"{_tell_megabytes(self.file_bytes)}"
+        )
+
+
+def preflight_videos(
+    sources: Source | Iterable[Source],
+    encoder: Encoder,
+    *,
+    recursive: bool = True,
+    every_seconds: float = 1.0,
+    sampling: Sampling = "interval",
+    progress: bool = True,
+) -> PreflightVideos:
+    """Estimate what `ingest_videos` will take, by `preflight` of five videos spread over the list.
+
+    The frames of the others are counted without decoding them; addresses, but for those among the five, are not
+    downloaded, and count as the mean of what is known.
+
+    Raises
+    ------
+    ValueError
+        As `ingest_videos` and `preflight` do.
+    VideoReadError
+        If not one of the videos that were looked at can be read.
+    """
+    found = find_sources(sources, recursive=recursive)
+    chosen = set(np.linspace(0, len(found) - 1, PREFLIGHT_VIDEOS).round().astype(int).tolist())
+    known: dict[str, tuple[float, int]] = {}  # seconds and frames by content
+    closely, problems, unseen = [], [], 0
+    for place, source in enumerate(tqdm(found, desc="preflight", unit="video", disable=not progress)):
+        if is_address(source) and place not in chosen:
+            unseen += 1
+            continue
+        try:
+            if place in chosen:
+                told = preflight(source, encoder, every_seconds=every_seconds, sampling=sampling)
+                closely.append(told)
+                video, count = told.video, told.frame_count
+            else:
+                timeline = read_timeline(source)
+                video = describe(timeline, source)
+                count = len(plan_samples(timeline, every_seconds=every_seconds, sampling=sampling))
+            known[video.video_id] = video.duration_seconds, count
+        except (VideoReadError, DownloadError, OSError) as error:
+            problems.append((source, str(error)))
+    if not closely:
+        raise VideoReadError(
+            f"none of the {len(chosen)} videos that were tried can be read: {problems[0][1]}"
+        )
+    share = 1 + unseen / len(known)
+    frame_count = round(sum(count for _, count in known.values()) * share)
+    tried = sum(told.frame_count for told in closely)
+    stored = round(sum(told.store_bytes for told in closely) / tried * frame_count)
+    return PreflightVideos(
+        len(known) + unseen,
+        pd.DataFrame(problems, columns=["source", "error"]),
+        sum(seconds for seconds, _ in known.values()) * share,
+        frame_count,
+        sum(told.seconds for told in closely) / tried * frame_count,
+        stored,
+        file_bytes(stored),
+    )
 
 
 def _tell_megabytes(count: int) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from videolib.addresses import hide_secrets, is_address, printable
+from videolib.addresses import hide_secrets, printable
 from videolib.downloads import fetch_video
 from videolib.errors import StoreError, VideoReadError
 from videolib.ingestion.pipeline import embed_samples
+from videolib.ingestion.sources import locate
 from videolib.progress import tqdm
 from videolib.store import FrameStore, mean_bytes
 from videolib.types import Sampling, Video
@@ -70,21 +71,14 @@ def ingest(
         If the store holds another model's embeddings, or this source with other content, or if its database is of
         SingleStore's free shared tier and has no room.
     """
-    source = os.fspath(source)
-    if not is_address(source):
-        source = os.path.abspath(os.path.expanduser(source))
+    source = locate(source)
     timeline = read_timeline(fetch_video(source, progress=progress))
     video = describe(timeline, hide_secrets(source))
     videos = store.list_videos(missing_ok=True)
     # What is hidden of an address may be all that tells it from another.
-    outdated = _outdated(videos, video) if video.source == source else videos.head(0)
+    outdated = find_outdated(videos, video) if video.source == source else videos.head(0)
     if len(outdated) and not replace:
-        title, video_id = outdated.iloc[0][["title", "video_id"]]
-        raise StoreError(
-            f"source must hold what it held when it was stored, got other content in {video.source!r}, stored as "
-            f"{title!r} ({video_id}): call ingest with replace=True to put the new in its place, or ingest a copy of "
-            "another name to keep both"
-        )
+        raise StoreError(describe_outdated(outdated, video))
     known = (videos["content_id"] == video.video_id) & (videos["sampling"] == sampling)
     known &= videos["every_seconds"] == every_seconds
     samples = None
@@ -105,9 +99,19 @@ def ingest(
     return video
 
 
-def _outdated(videos: pd.DataFrame, video: Video) -> pd.DataFrame:
+def find_outdated(videos: pd.DataFrame, video: Video) -> pd.DataFrame:
     """The stored videos of the same source and other content."""
     return videos[(videos["source"] == printable(video.source)) & (videos["content_id"] != video.video_id)]
+
+
+def describe_outdated(outdated: pd.DataFrame, video: Video) -> str:
+    """Say why a source whose content changed is refused, and what to do."""
+    title, video_id = outdated.iloc[0][["title", "video_id"]]
+    return (
+        f"source must hold what it held when it was stored, got other content in {video.source!r}, stored as "
+        f"{title!r} ({video_id}): call ingest with replace=True to put the new in its place, or ingest a copy of "
+        "another name to keep both"
+    )
 
 
 def _ingest_samples(

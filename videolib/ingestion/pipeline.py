@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -56,17 +56,23 @@ class _Shrunk:
 
 
 def embed_samples(
-    video_id: str, samples: SamplePlan, encoder: Encoder, *, reuse_stills: bool
+    video_id: str,
+    samples: SamplePlan,
+    encoder: Encoder,
+    *,
+    reuse_stills: bool,
+    pool: ThreadPoolExecutor | None = None,
 ) -> Generator[pd.DataFrame, None, None]:
     """Decode and embed, in one pool of one-thread workers; yield rows of the frames table in batches.
 
-    Which frames are stills is decided within a batch, and where batches end is told by the frame numbers alone, so
-    that an ingest that resumes after any batches writes the same rows as an undisturbed one.
+    Without a `pool` of `one_thread_workers`, which several videos may share, it makes its own. Which frames are
+    stills is decided within a batch, and where batches end is told by the frame numbers alone, so that an ingest that
+    resumes after any batches writes the same rows as an undisturbed one.
     """
     on_cpu = str(getattr(encoder, "device", "cpu")) == "cpu"
     size = ENCODE_SIZE if on_cpu else BATCH_SIZE  # a GPU takes one batch at a time, the larger the better
     waiting: deque[_Waiting] = deque()
-    with _one_thread_workers() as pool:
+    with one_thread_workers() if pool is None else nullcontext(pool) as pool:
         frames = sample_frames(
             samples, lambda image: _shrink(image, encoder), converted_bytes=SHRUNK_BYTES, pool=pool
         )
@@ -153,7 +159,7 @@ def _is_still(one: RGBArray, other: RGBArray) -> bool:
 
 
 @contextmanager
-def _one_thread_workers() -> Iterator[ThreadPoolExecutor]:
+def one_thread_workers() -> Iterator[ThreadPoolExecutor]:
     """Start a worker for each core; torch uses no further threads in them, which would fight for the cores."""
     torch = sys.modules.get("torch")  # an encoder of one's own may do without
     before = torch.get_num_threads() if torch else 1

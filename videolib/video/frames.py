@@ -64,7 +64,7 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
 def describe(timeline: Timeline, source: str) -> Video:
     """Describe the file of a timeline, as `probe_video` does."""
     return Video(
-        video_id=_digest(timeline.table.path),
+        video_id=digest(timeline.table.path),
         title=_storable(timeline.table.path.stem),
         source=_storable(source),
         duration_seconds=float(timeline.duration),
@@ -204,6 +204,7 @@ def sample_frames(
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return a file's path with its ~ written out; VideoReadError if it is missing, empty, or refused by its bytes."""
     if is_address(path):
         raise ValueError(
             f"path must be a local file, got the URL {hide_secrets(os.fspath(path))!r}; download it first"
@@ -225,7 +226,8 @@ def _storable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Compute the `video_id` of a file, as `probe_video` tells it."""
     size = path.stat().st_size
     digest = hashlib.sha256(f"{size}:".encode())
     with path.open("rb") as file:
