@@ -2,8 +2,8 @@
 
 How near the embeddings of the stored JPEGs (480 pixels) are to those of whole frames, and how many of a search's first
 five stay; by the demo model and by random weights of the ViT-B/32 shape, whose rankings are those of one that knows
-nothing. Then how fast: `copy_videos` with an encoder, and `ingest` of the files. ``--frames`` and ``--only-speed`` change
-what is measured.
+nothing. Then how fast: `copy_videos` with an encoder, and `ingest` of the files. ``--frames`` and ``--only-speed``
+change what is measured.
 """
 
 from __future__ import annotations
