@@ -1,4 +1,4 @@
-"""Notebook 06 in JupyterLab, as a person uses it: Chromium types, looks, plays and marks."""
+"""The notebooks in JupyterLab, as a person uses them: Chromium types, looks, plays and marks in 06, runs the others."""
 
 import os
 import shutil
@@ -9,15 +9,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("playwright", reason="no browser test without Playwright: make test-browser installs it")
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
+from tools.open_lab import copy_notebooks
+from videolib import probe_video
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FIRST_RUN_MS = 180_000  # imports torch, embeds the sample video
 ANSWER_MS = 30_000
 WIDGET = ".videolib"
@@ -42,9 +47,9 @@ def browser():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[str]:
-    """The address of a JupyterLab on a copy of the notebook, with a store and settings of its own."""
+    """The address of a JupyterLab on copies of the notebooks, with a store and settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copy(ROOT / "notebooks" / "06_explore.ipynb", folder)
+    copy_notebooks(folder)
     settings = folder / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"fetchNews": "false"}')
@@ -56,6 +61,7 @@ def lab(tmp_path_factory) -> Iterator[str]:
         "VIDEOLIB_DATA_DIR": str(folder),
         "VIDEOLIB_MODEL_DIR": str(folder),
         "JUPYTERLAB_SETTINGS_DIR": str(folder),
+        "SINGLESTOREDB_URL": "",  # notebook 05 has to stop
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
@@ -77,18 +83,36 @@ def lab(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(browser, lab) -> Iterator[Page]:
-    """The notebook, run to its end."""
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-    page.set_default_timeout(ANSWER_MS)
-    page.goto(f"{lab}/lab/tree/06_explore.ipynb?token=x")
-    page.locator(".jp-Notebook").wait_for()
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.ready")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    """Notebook 06, run to its end."""
+    page = open_notebook(browser, lab, "06_explore.ipynb")
+    run_all(page)
     page.locator(f"{WIDGET} .pick img").first.wait_for(timeout=FIRST_RUN_MS)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=FIRST_RUN_MS)
     yield page
     page.context.close()
+
+
+def open_notebook(browser, lab: str, name: str) -> Page:
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    page.set_default_timeout(ANSWER_MS)
+    page.goto(f"{lab}/lab/workspaces/{Path(name).stem}/tree/{name}?token=x")  # without the others' tabs
+    page.locator(".jp-Notebook").wait_for()
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.ready")
+    return page
+
+
+def run_all(page: Page) -> None:
+    """Run the cells by the menu, and wait until the last has run or one has failed."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    states = "window.jupyterapp.shell.currentWidget.content.widgets.map(each => each.model.executionState)"
+    page.wait_for_function(f"() => {states}.includes('running')")
+    page.wait_for_function(f"() => !{states}.includes('running')", timeout=FIRST_RUN_MS)
+
+
+def cells(page: Page) -> list[dict[str, Any]]:
+    """The notebook's code cells as they would be saved."""
+    notebook = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.toJSON()")
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def ask(page: Page, text: str) -> None:
@@ -185,6 +209,24 @@ def test_marks_refine(page):
     assert in_kernel(page, "len(explorer.marks)") == "0"
 
 
+def test_a_moment_is_cut_out_in_the_next_cell(page):
+    ask(page, "a yellow star at night")
+    page.evaluate(
+        """async () => {
+            const {content} = window.jupyterapp.shell.currentWidget;
+            content.activeCellIndex = content.widgets.length - 1;
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+        }"""
+    )
+    (output,) = cells(page)[-1]["outputs"]
+    assert "is_copied=False" in "".join(output["data"]["text/plain"]), output
+    clip = probe_video(in_kernel(page, "__import__('os').path.abspath(clip_path)"))
+    start, end = (
+        float(in_kernel(page, f"explorer.moments['{name}_seconds'][0]")) for name in ("start", "end")
+    )
+    assert clip.duration_seconds == pytest.approx(end - start, abs=0.1)
+
+
 def test_by_keyboard_alone(page):
     ask(page, "a car")
     cells = page.locator(".jp-Notebook .jp-Cell").count()
@@ -245,6 +287,49 @@ def test_both_themes_and_widths(page, theme, width):
         root.screenshot(path=f"{folder}/{theme}-{width}-explorer.png")
     act(page, lambda: page.get_by_role("button", name="Forget").click())
     page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+PINK = ".jp-OutputArea-output[data-mime-type$=stderr], .jp-OutputArea-output[data-mime-type$=error]"
+
+
+@pytest.mark.usefixtures("page")  # which has stored the video
+@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS if path.stem != "06_explore"])
+def test_every_notebook_runs_to_its_end(browser, lab, name):
+    page = open_notebook(browser, lab, name)
+    try:
+        run_all(page)
+        shown = [output for cell in cells(page) for output in cell["outputs"]]
+        assert not [output for output in shown if output["output_type"] == "error"]
+        if name.startswith("05"):
+            assert "No server" in str(shown[-1])
+            assert page.locator(PINK).count() == 0
+            assert cells(page)[-1]["execution_count"] is None
+            return
+        assert cells(page)[-1]["execution_count"] == len(cells(page))
+        if "explore(" in cells(page)[-1]["source"]:
+            page.evaluate(
+                """() => {
+                    const {content} = window.jupyterapp.shell.currentWidget;
+                    return content.scrollToItem(content.widgets.length - 1, 'end');
+                }"""
+            )
+            page.locator(f"{WIDGET} .pick img").first.wait_for()
+            expect(page.locator("[class^=videolib-static]")).to_be_hidden()
+    finally:
+        page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.shutdown()")
+        page.context.close()
+
+
+def test_links_lead_to_sections_and_to_neighbours(browser, lab):
+    page = open_notebook(browser, lab, "04_combined_query.ipynb")
+    heading = page.locator("h2[data-jupyter-id=How-sure]")
+    heading.wait_for(state="attached")  # JupyterLab draws what is further down a little later
+    page.get_by_role("link", name="How sure", exact=True).click()
+    expect(heading).to_be_in_viewport()
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(0)")
+    page.get_by_role("link", name="3 · Search by picture").click()
+    expect(page.get_by_role("tab", name="03_image_query.ipynb")).to_be_visible()
+    page.context.close()
 
 
 # The least contrast of the explorer's texts (WCAG 2.2, relative luminance).

@@ -185,7 +185,7 @@ def caption_at(seconds: float) -> str:
     [
         ("02_text_query", "a red car in the city"),
         ("03_image_query", "an azure fish at sea"),
-        ("04_combined_query", "a red tree and a yellow bird in the snow"),
+        ("04_combined_query", "a yellow boat and a pink house at sea"),
     ],
 )
 def test_the_right_scene_is_found(name, caption):
