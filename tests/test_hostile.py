@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
@@ -105,6 +106,12 @@ def walk_store(store: FrameStore, text: str) -> None:
     copy = FrameStore("duckdb:///:memory:")
     videolib.copy_videos(store, copy, progress=False)
     assert copy.read_frames(key)["frame_data"].tolist() == [jpeg()] * 3
+    MemoryFileSystem.store.clear()
+    videolib.export_parquet(store, "memory://export", progress=False)
+    loaded = FrameStore("duckdb:///:memory:")
+    videolib.load_parquet("memory://export", loaded, progress=False)
+    pd.testing.assert_frame_equal(loaded.list_videos(), videos)
+    assert loaded.read_frames(key)["frame_data"].tolist() == [jpeg()] * 3
     with pytest.raises(videolib.StoreError, match="model must be"):
         store.write_video(make_video("third"), model=f"{key}2", **MODEL)
     store.delete_video(key)
@@ -118,6 +125,12 @@ def test_a_store_in_a_file(tmp_path, file_name, text):
     store.compact()
     assert {path.name for path in tmp_path.iterdir()} <= {file_name, f"{file_name}.wal"}
     assert len(FrameStore(f"{tmp_path}/{file_name}").read_frames("other")) == 3
+
+
+def test_a_store_whose_pictures_lie_outside(tmp_path, file_name, text):
+    store = FrameStore(tmp_path / "store.duckdb", pictures=tmp_path / file_name)
+    walk_store(store, text)
+    assert len(list((tmp_path / file_name).glob("*/*.jpg"))) == 3
 
 
 @pytest.mark.singlestore

@@ -1,10 +1,15 @@
 """What is believed of a real server but was never seen: asked first of one, where there is one."""
 
+import os
+import uuid
+
 import numpy as np
 import pytest
 import singlestoredb
 
-from videolib import FrameStore
+from tests.conftest import make_frames, make_video
+from tests.store.test_copying import assert_same
+from videolib import FrameStore, export_parquet, load_parquet
 
 pytestmark = pytest.mark.singlestore
 
@@ -68,6 +73,24 @@ def test_describe_tells_the_element_type(cursor):
     )
     cursor.execute("DESCRIBE probe")
     assert "f16" in cursor.fetchall()[1][1].lower()
+
+
+def test_parquet_is_loaded_by_the_server(real_singlestore_url, singlestore_url, tmp_path):
+    """Needs SINGLESTORE_BUCKET, an s3:// address to write to, SINGLESTORE_BUCKET_REGION and AWS's two variables."""
+    bucket = os.environ.get("SINGLESTORE_BUCKET")
+    if not bucket:
+        pytest.skip("needs an address s3://… in SINGLESTORE_BUCKET")
+    source, store = FrameStore(tmp_path / "source.duckdb"), FrameStore(singlestore_url)
+    source.write_video(make_video("v1"), model="tiny", dimension=8, every_seconds=1.0)
+    source.write_frames(make_frames("v1", np.random.default_rng(0).normal(size=(50, 8))))
+    source.mark_complete("v1")
+    folder = f"{bucket}/videolib_test_{uuid.uuid4().hex[:8]}"
+    export_parquet(source, folder, progress=False)
+    keys = {name: os.environ[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    config = {"region": os.environ.get("SINGLESTORE_BUCKET_REGION", "us-east-1")}
+    for _ in range(2):
+        load_parquet(folder, store, config=config, credentials=keys, progress=False)
+        assert_same(source, store)
 
 
 def test_the_shared_tier_is_told_by_a_variable(real_singlestore_url):

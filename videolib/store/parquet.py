@@ -11,7 +11,6 @@ import re
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from typing import Any
-from urllib.parse import quote
 
 import duckdb
 import numpy as np
@@ -21,7 +20,7 @@ from videolib.addresses import Secret, is_address
 from videolib.errors import StoreError
 from videolib.progress import tqdm
 from videolib.store.connection import retried
-from videolib.store.pictures import find_root, open_root, reason_of
+from videolib.store.pictures import file_name_of, find_root, open_root, reason_of
 from videolib.store.schema import DTYPES, FRAMES, ElementType
 from videolib.store.store import FrameStore
 from videolib.types import Video
@@ -63,7 +62,7 @@ def export_parquet(
     videos = store.list_videos()
     with tqdm(total=int(videos["frame_count"].sum()), unit="frame", disable=not progress) as bar:
         for video in videos.assign(element_type=element_type).to_dict("records"):
-            name, after = quote(video["video_id"], safe="@"), 0
+            name, after = file_name_of(video["video_id"]), 0
             while True:
                 frames = store._read_batch(video["video_id"], after, FRAMES.columns, ROWS_PER_FILE)
                 if frames.empty:

@@ -19,6 +19,7 @@ from videolib.addresses import Secret, hide_secrets, is_address, printable
 from videolib.errors import StoreError
 
 MARK = b"picture-address:"
+LONGEST_NAME = 100  # of 255 bytes that a disk takes
 ADDRESS_BYTES = 200  # what a row keeps in the place of a picture: about, and rather more than less
 # Nothing else is fetched or deleted: a store that somebody else made could name any file.
 _ADDRESS = re.compile(r"(?P<root>.+)/(?P<folder>video_id=[^/]+)/\d+-[0-9a-f]{16}\.jpg")
@@ -127,7 +128,13 @@ def fetch_pictures(rows: pd.DataFrame) -> pd.DataFrame:
 
 def folder_of(video_id: str) -> str:
     """Name a video's folder, whatever its video_id is made of."""
-    return f"video_id={quote(video_id, safe='@')}"
+    return f"video_id={file_name_of(video_id)}"
+
+
+def file_name_of(video_id: str) -> str:
+    """Make a part of a file's name of a video_id."""
+    name = quote(video_id, safe="@")
+    return name if len(name) <= LONGEST_NAME else blake2b(video_id.encode(), digest_size=16).hexdigest()
 
 
 def video_folder(frame_data: bytes, video_id: str) -> str:

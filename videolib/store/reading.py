@@ -107,7 +107,7 @@ class Reading(Connected):
                     ["similarity", "video_id", "frame_number"], ascending=[False, True, True]
                 )
             # Only now the pictures, which are most of the data.
-            pictures = self._select_pictures(connection, found)
+            pictures = self._select_column(connection, found, FRAMES.c.frame_data)
         pictures["title"] = pictures["video_id"].map(chosen.titles)
         return make_matches(found, found["similarity"], pictures), chosen.unfinished
 
@@ -260,16 +260,13 @@ class Reading(Connected):
     @retried
     def _read_pictures(self, keys: pd.DataFrame) -> pd.DataFrame:
         with self._begin() as connection:
-            rows = self._select_pictures(connection, keys)
+            rows = self._select_column(connection, keys, FRAMES.c.frame_data)
         return fetch_pictures(rows)
-
-    def _select_pictures(self, connection: Connection, keys: pd.DataFrame) -> pd.DataFrame:
-        """Read video_id, frame_number and frame_data of the frames with these video_id and frame_number."""
-        return self._select_column(connection, keys, FRAMES.c.frame_data)
 
     def _select_column(
         self, connection: Connection, keys: pd.DataFrame, column: ColumnElement[Any]
     ) -> pd.DataFrame:
+        """Read video_id, frame_number and this column of the frames with these video_id and frame_number."""
         if keys.empty:
             return keys[["video_id", "frame_number"]].assign(**{str(column.key): None})
         wanted = [

@@ -277,11 +277,13 @@ def load_frames(
         raise ValueError(f"link must be the name of a link, got {link!r}")
     names = [column.name for column in FRAMES.columns]
     mapping = ", ".join(f"{'@embedding' if name == 'embedding_data' else name} <- {name}" for name in names)
-    values = {"path": f"{folder}/frames/*.parquet", "config": json.dumps(dict(config))}
-    values["credentials"] = Secret(json.dumps(dict(credentials)))
-    source = "S3 :path CONFIG :config CREDENTIALS :credentials"
-    if link is not None:
-        source, values = f"LINK {link} :path", {"path": values["path"].removeprefix("s3://")}
+    path = f"{folder}/frames/*.parquet"
+    if link is None:
+        source = "S3 :path CONFIG :config CREDENTIALS :credentials"
+        keys = Secret(json.dumps(credentials))
+        values = {"path": path, "config": json.dumps(config), "credentials": keys}
+    else:
+        source, values = f"LINK {link} :path", {"path": path.removeprefix("s3://")}
     statement = text(
         f"LOAD DATA {source} REPLACE INTO TABLE {FRAMES.name} FORMAT PARQUET ({mapping}) "
         f"SET embedding_data = @embedding :> BLOB :> VECTOR({dimension}, {element_type})"
