@@ -139,6 +139,7 @@ def preflight_videos(
     recursive: bool = True,
     every_seconds: float = 1.0,
     sampling: Sampling = "interval",
+    store: FrameStore | None = None,
     progress: bool = True,
 ) -> PreflightVideos:
     """Estimate what `ingest_videos` will take, by `preflight` of five videos spread over the list.
@@ -163,7 +164,7 @@ def preflight_videos(
             continue
         try:
             if place in chosen:
-                told = preflight(source, encoder, every_seconds=every_seconds, sampling=sampling)
+                told = preflight(source, encoder, every_seconds=every_seconds, sampling=sampling, store=store)
                 closely.append(told)
                 video, count = told.video, told.frame_count
             else:

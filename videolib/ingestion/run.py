@@ -92,6 +92,7 @@ class Run:
         self.whole = frozenset(content_id for content_id, row in self.known.items() if row["complete"])
         self.sources = {self.known[content_id]["source"]: content_id for content_id in self.whole}
         self.model_fits = self.has_changed = False
+        self.shown = 0, 0  # videos that have ended, and frames
 
     def work(self, bar: Any) -> None:
         """Bring all rows to their end; `bar` is tqdm's."""
@@ -251,15 +252,15 @@ class Run:
         """Move the bar; those that are unopened count as many frames a byte as the others had."""
         waiting = [*self.unopened, *self._doing("open"), *(row for row, _ in self.opened)]
         known = max(1, len(self.rows) - len(waiting))
-        unknown_bytes = sum(row.size or self.bytes_known / known for row in waiting)
+        ended = len(self.rows) - len(waiting) - len(self.ready) - len(self._doing("write"))
         written = self.workers.frames_written()
-        expected = self.frames_known * (1 + unknown_bytes / max(1, self.bytes_known))
-        ended = known - len(self.ready) - len(self._doing("write"))
-        text = f"{ended} of {len(self.rows)} videos: "
-        if written > bar.n or text != bar.desc:
+        if (ended, written) != self.shown:
+            unknown_bytes = sum(row.size or self.bytes_known / known for row in waiting)
+            expected = self.frames_known * (1 + unknown_bytes / max(1, self.bytes_known))
             bar.total = max(written, round(expected))
-            bar.set_description_str(text, refresh=False)
+            bar.set_description(f"{ended} of {len(self.rows)} videos", refresh=False)
             bar.update(written - bar.n)
+            self.shown = ended, written
 
     def _kept(self) -> str:
         whole = sum(bool(row.state) and row.state != "failed" for row in self.rows)
