@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import make_frames, make_video
 from videolib import plot_frames, plot_moments, plot_timeline
-from videolib.display.figures import format_seconds
 from videolib.images import decode_jpeg, encode_jpeg
+from videolib.times import format_seconds
 
 
 def make_matches(count: int, sizes=((90, 160),)) -> pd.DataFrame:
@@ -31,14 +31,6 @@ def pixels(figure) -> np.ndarray:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=60)
     return decode_jpeg(buffer.getvalue())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (59.99, "0:59"), (60, "1:00"), (754.3, "12:34"), (3600, "1:00:00"), (36061, "10:01:01")],
-)
-def test_times_are_minutes_and_seconds(seconds, text):
-    assert format_seconds(seconds) == text
 
 
 @pytest.mark.parametrize("count", [1, 5, 50])

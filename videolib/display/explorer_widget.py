@@ -15,8 +15,8 @@ import pandas as pd
 from IPython.display import display
 
 from videolib.display.explorer_search import Answer, Asked, Marks, Searcher, as_marks
-from videolib.display.figures import format_seconds
 from videolib.images import decode_jpeg, encode_jpeg
+from videolib.times import format_seconds
 
 THUMBNAIL_LONG_SIDE = 240
 

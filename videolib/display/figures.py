@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter
 from videolib.display.text import fit_text, font_families
 from videolib.images import decode_jpeg
 from videolib.search import find_gaps, top_k
+from videolib.times import format_seconds
 from videolib.types import RGBArray, Video
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ COLUMNS_PER_INCH = 10  # characters of a title
 LINE_COLOR = "#3b6ea5"
 MARK_COLOR = "#d1495b"
 TITLE_STYLE: dict[str, Any] = {"fontsize": 11, "color": "black", "parse_math": False}  # a $ is a dollar
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a time as m:ss, or h:mm:ss from an hour on; fractions are cut off."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def plot_frames(matches: pd.DataFrame, *, columns: int = 5, title: str | None = None) -> Figure:

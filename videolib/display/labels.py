@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from videolib.display.figures import COLUMNS_PER_INCH, TITLE_STYLE, format_seconds
+from videolib.display.figures import COLUMNS_PER_INCH, TITLE_STYLE
 from videolib.display.text import fit_text, font_families
+from videolib.times import format_seconds
 from videolib.types import Video
 
 WIDTH_INCHES, BAND_INCHES = 11, 0.45
