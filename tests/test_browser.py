@@ -258,6 +258,39 @@ def test_a_picture_and_its_balance(page):
     expect(page.locator(f"{WIDGET} .status")).to_contain_text("Type what to look for")
 
 
+def test_a_part_of_chosen_videos(page):
+    ask(page, "a car")
+    start, end = page.get_by_label("From (s)"), page.get_by_label("Up to (s)")
+    act(page, lambda: start.fill("30"))
+    act(page, lambda: end.fill("60"))
+    assert in_kernel(page, "(explorer.query['start_seconds'], explorer.query['end_seconds'])") == "(30, 60)"
+    assert (
+        in_kernel(page, "explorer.moments[['start_seconds', 'end_seconds']].stack().between(30, 60).all()")
+        == "True"
+    )
+    expect(page.locator(f"{WIDGET} .outside")).to_have_count(2)
+    start.fill("90")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "start_seconds must be below end_seconds, got 90 and 60"
+    )
+    expect(start).to_have_attribute("aria-invalid", "true")
+    act(page, lambda: start.fill(""))
+    expect(start).to_have_attribute("aria-invalid", "false")
+    act(page, lambda: end.fill(""))
+    choice = page.locator(f"{WIDGET} summary")
+    choice.focus()
+    for key in ("Enter", "Tab"):
+        page.keyboard.press(key)
+    act(page, lambda: page.keyboard.press("Space"))
+    assert in_kernel(page, "explorer.query['video_id'] == explorer.moments['video_id'][0]") == "True"
+    expect(choice).to_have_attribute("aria-label", "In: sample")
+    act(page, lambda: page.keyboard.press("Space"))
+    page.keyboard.press("Escape")
+    expect(choice).to_be_focused()
+    expect(page.locator(f"{WIDGET} .boxes")).to_be_hidden()
+    assert in_kernel(page, "explorer.query['video_id']") == "None"
+
+
 def test_an_error_is_shown_and_the_next_search_answers(page):
     ask(page, "a car")
     page.get_by_label("Look for").fill("car " * 200)

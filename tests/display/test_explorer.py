@@ -27,13 +27,17 @@ from videolib import (
     explore,
     find_moments,
     ingest,
+    judge,
     normalize,
+    null_queries,
     probe_video,
     read_frame,
     refine,
     text_query,
 )
 from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
+from videolib.display import explorer_index
+from videolib.display.explorer_widget import format_span
 
 CAR = "a red car in the city"
 
@@ -102,6 +106,8 @@ def test_it_answers_with_the_moments_and_how_sure_they_are(sample, encoder):
         "query_image": None,
         "weight": 0.5,
         "video_id": None,
+        "start_seconds": None,
+        "end_seconds": None,
         "k": 2,
     }
     assert explorer.marks.columns.tolist() == ["video_id", "frame_number", "right"]
@@ -167,6 +173,14 @@ def test_what_is_set_in_python_goes_to_the_screen(sample, encoder):
         ({"k": 2.5}, "k must be a whole number"),
         ({"query_image": b"no picture"}, "image must be a readable picture"),
         ({"video_id": []}, "video_id"),
+        ({"start_seconds": -1}, "start_seconds must be a number of seconds, 0 or more, or None, got -1"),
+        ({"end_seconds": "1:00"}, "end_seconds must be a number of seconds, 0 or more, or None, got '1:00'"),
+        ({"end_seconds": float("nan")}, "end_seconds must be a number of seconds"),
+        ({"start_seconds": 9, "end_seconds": 3}, "start_seconds must be below end_seconds, got 9 and 3"),
+        (
+            {"start_seconds": 500},
+            r"start_seconds must lie within what is searched, which is 142\.9\d* s long",
+        ),
     ],
 )
 def test_a_wrong_argument_is_refused_and_changes_nothing(sample, encoder, changes, message):
@@ -178,6 +192,107 @@ def test_a_wrong_argument_is_refused_and_changes_nothing(sample, encoder, change
         explorer.query = changes
     assert explorer.query == before
     assert explorer.moments is moments
+
+
+@pytest.fixture
+def several(sample, encoder) -> FrameStore:
+    """The sample video, a part of it as another, and a third that shows nothing."""
+    (video_id,) = sample.list_videos()["video_id"]
+    frames = sample.read_frames(video_id)
+    for name, rows in (("early", frames[:40]), ("late", frames[60:])):
+        video = make_video(name, title=f"{name} part", duration_seconds=145.0)
+        sample.write_video(video, model=encoder.model, dimension=encoder.dimension, every_seconds=1.0)
+        sample.write_frames(rows.assign(video_id=name))
+        sample.mark_complete(name)
+    return sample
+
+
+@pytest.mark.parametrize("most_bytes", [explorer_index.MOST_BYTES, 0])
+def test_some_videos_and_a_part_of_them_are_searched_exactly(several, encoder, monkeypatch, most_bytes):
+    monkeypatch.setattr(explorer_index, "MOST_BYTES", most_bytes)
+    part = {"video_id": ["early", "late"], "start_seconds": 20.0, "end_seconds": 100.0}
+    screen = Screen(explore(several, encoder, query_text=CAR, **part))
+    is_index = isinstance(explorer_index.searched(several), explorer_index.Indexed)
+    assert is_index == (most_bytes > 0)
+    query = text_query(CAR, encoder)
+    expected = find_moments(several, query, 5, **part)
+    pd.testing.assert_frame_equal(screen.explorer.moments[expected.columns], expected)
+    assert set(expected["video_id"]) == {"early", "late"}
+    # What the null queries reach in the same seconds of the same videos, from the frames themselves.
+    rows = pd.concat(
+        [several.read_frames(name, start_seconds=20, end_seconds=100) for name in part["video_id"]]
+    )
+    alone = FrameStore("duckdb:///:memory:")
+    alone.write_video(make_video("part"), model=encoder.model, dimension=encoder.dimension, every_seconds=1.0)
+    alone.write_frames(rows.assign(video_id="part", frame_number=range(1, len(rows) + 1)))
+    alone.mark_complete("part")
+    judged = judge(expected, query, alone, null_queries(encoder))
+    assert screen.explorer.moments["p_value"].tolist() == judged["p_value"].tolist()
+    missing = screen.ask(kind="search", changes={"query_text": "a zebra"})["answer"][0]["moments"][0]
+    assert missing["sentence"].endswith("it is probably not in this part of these videos")
+    assert screen.explorer.query | part == screen.explorer.query
+    got = screen.ask(kind="search", changes={"start_seconds": None, "video_id": "early"})["answer"][0]
+    assert got["asked"]["start_seconds"] is None
+    assert {each["video_id"] for each in got["moments"]} == {"early"}
+
+
+def test_a_part_without_frames_says_so(several, encoder):
+    explorer = explore(several, encoder, query_text=CAR, video_id="early", start_seconds=60)
+    assert explorer.moments.empty
+    html = displayed(explorer)[0]["text/html"]
+    assert f"“{CAR}” in 1 video from 1:00: No moments: there are no frames in what is searched." in html
+
+
+def test_a_store_that_changes_is_searched_as_it_is(several, encoder):
+    screen = Screen(explore(several, encoder, query_text=CAR))
+    first = explorer_index.searched(several)
+    assert isinstance(first, explorer_index.Indexed)
+    assert explorer_index.searched(FrameStore(several.url)) is first  # another explorer has the same
+    several.delete_video("late")
+    got = screen.ask(kind="search", changes={"query_text": CAR})["answer"][0]
+    assert "late" not in {each["video_id"] for each in got["moments"]}
+    screen.ask(kind="search", changes={"query_text": "a boat"})
+    second = explorer_index.searched(several)
+    assert second is not first
+    assert isinstance(second, explorer_index.Indexed)
+    other = make_video("other", title="not complete")
+    several.write_video(other, model=encoder.model, dimension=encoder.dimension, every_seconds=1.0)
+    several.write_frames(several.read_frames("early").assign(video_id="other"))
+    for _ in range(3):  # however often
+        got = screen.ask(kind="search", changes={"query_text": CAR})["answer"][0]
+        assert "other" in screen.explorer.moments["video_id"].tolist() or "early" in {
+            each["video_id"] for each in got["moments"]
+        }
+        assert "not complete" in got["notes"][0]
+
+
+def test_an_index_that_is_kept_gives_way_to_a_newer_one(several, sample, encoder, tmp_path, monkeypatch):
+    explore(several, encoder, query_text=CAR)
+    size = explorer_index._bytes_of(explorer_index.searched(several).videos)
+    monkeypatch.setattr(explorer_index, "MOST_BYTES", size + 1)
+    several.compact()
+    shutil.copy(tmp_path / "store.duckdb", tmp_path / "copy.duckdb")
+    copy = FrameStore(tmp_path / "copy.duckdb")
+    found = explore(copy, encoder, query_text=CAR).moments
+    assert len(found)
+    assert list(explorer_index._kept) == [copy.url]
+
+
+def test_pictures_that_are_known_are_not_read_again(sample):
+    indexed = explorer_index.searched(sample)
+    asked = []
+    read = indexed.index.add_pictures
+    indexed.index.add_pictures = lambda rows: (asked.append(rows["frame_number"].tolist()), read(rows))[1]
+    keys = pd.DataFrame({"video_id": indexed.videos["video_id"][0], "frame_number": [5, 2, 9]})
+    for rows in (keys[:2], keys, keys[::-1]):
+        pictures = indexed.add_pictures(rows)["frame_data"]
+        assert pictures.tolist() == sample.add_pictures(rows)["frame_data"].tolist()
+    assert asked == [[5, 2], [9]]
+
+
+def test_times_of_a_short_moment_are_told_apart():
+    assert format_span({"start_seconds": 5.0, "end_seconds": 12.5}) == "0:05 to 0:12"
+    assert format_span({"start_seconds": 5.0, "end_seconds": 5.4}) == "0:05.0 to 0:05.4"
 
 
 def test_marks_refine_and_can_be_set_again(sample, encoder):
@@ -306,8 +421,11 @@ def test_a_store_that_another_process_holds_is_told_of_and_let_go_after_each_sea
     command = [sys.executable, "-c", HOLD, str(tmp_path / "store.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()  # it has the file, so nothing here had
-        locked = screen.ask(kind="search", changes={"query_text": CAR})
+        locked = screen.ask(kind="search", changes={"query_text": "a green tree", "k": 20})
         assert "store.duckdb" in locked["error"][0]["text"]
+        assert "answer" in screen.ask(
+            kind="search", changes={"query_text": CAR, "k": 2}
+        )  # all of it is known
         other.stdin.close()
     assert "answer" in screen.ask(kind="search", changes={"query_text": CAR})
 
@@ -394,8 +512,7 @@ def test_what_a_person_typed_and_titles_are_no_html(store, encoder):
     assert "script" not in tags.tags
     assert tags.tags.count("img") == len(explorer.moments)
     assert tags.text.count(evil) == 2 + len(explorer.moments)
-    code = Path(sys.modules["videolib.display.explorer"].__file__).with_name("explorer.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", code)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", explorer._esm)
 
 
 def test_a_missing_anywidget_is_named(sample, encoder, monkeypatch):

@@ -26,7 +26,7 @@ def bands(figure) -> dict[str, list[tuple[float, float, float]]]:
         assert isinstance(bar, PolyCollection)
         (path,) = bar.get_paths()
         low, high = path.vertices.min(axis=0), path.vertices.max(axis=0)
-        found[names[round((low[1] + high[1]) / 2)]].append((low[0], high[0], bar.get_alpha()))
+        found[names[round((low[1] + high[1]) / 2)]].append((low[0], high[0], bar.get_facecolor()[0, 3]))
     return found
 
 

@@ -2,10 +2,11 @@ import io
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.conftest import make_frames, make_video
-from videolib import plot_frames, plot_timeline
+from videolib import plot_frames, plot_labels, plot_timeline
 from videolib.display.text import fit_text
 from videolib.images import encode_jpeg
 
@@ -56,6 +57,17 @@ def test_no_title_or_picture_leaves_the_timeline(text, shape):
     assert figure.bbox.containsx(top.x0)
     assert figure.bbox.containsx(top.x1)
     assert all(picture.get_window_extent().y1 <= top.y0 for picture in axis.artists)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_no_title_or_label_leaves_the_bands(text):
+    spans = pd.DataFrame({"label": [text], "start_seconds": 1.0, "end_seconds": 2.0, "probability": 0.5})
+    figure = plot_labels(make_video("v"), spans, title=text)
+    render(figure)
+    (axis,) = figure.axes
+    drawn = [axis.title, *axis.get_yticklabels()]
+    boxes = [each.get_window_extent() for each in drawn]
+    assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
 
 
 def test_what_a_font_has_is_drawn_as_it_is():

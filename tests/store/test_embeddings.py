@@ -111,3 +111,17 @@ def test_an_index_names_what_is_not_in_it(store):
     ):
         with pytest.raises(StoreError, match="must be of a video in the index"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(10, 25), (None, 25), (20, None), (2, 20), (500, None), (None, None)]
+)
+def test_a_part_of_a_video(store, monkeypatch, start, end):
+    monkeypatch.setattr("videolib.store.embeddings.INDEX_BATCH_SIZE", 7)
+    monkeypatch.setattr("videolib.search.memory.CHUNK_SIZE", 7)
+    low, high = (0 if start is None else start), (50 if end is None else end)
+    numbers = [n for n in (*range(2), *range(20, 50)) if low <= n < high]
+    for searched in (store, store.load_index()):
+        parts = list(searched.read_embeddings("v5", start_seconds=start, end_seconds=end))
+        assert all(len(part) <= 7 for part in parts)
+        np.testing.assert_allclose(np.concatenate([ROWS[:0], *parts]), ROWS[numbers], atol=1e-7)

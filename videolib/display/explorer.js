@@ -1,27 +1,10 @@
 // The explorer in the browser. Requests go out one at a time; while one is answered, only the last of a kind waits, so
 // that a later key overtakes an earlier one and the kernel is never busy for longer than one search.
 
-const DEBOUNCE_MS = 120;
 const SLIDE_MS = 900;
 const BUSY_MS = 1500;
 const LOST_MS = 15000;
 let views = 0;
-function h(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name in node && typeof value !== "string") node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-function mmss(seconds) {
-  const [s, m, hours] = [seconds % 60, (seconds / 60) % 60, seconds / 3600].map(Math.floor);
-  const two = (n) => String(n).padStart(2, "0");
-  return hours ? `${hours}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-}
 
 function asBlobUrl(buffer, type) {
   return URL.createObjectURL(new Blob([buffer], { type }));
@@ -117,7 +100,7 @@ function makeTimeline(root, choose) {
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
-  return (curve, moments, chosen) => {
+  return (curve, moments, chosen, span) => {
     root.hidden = !curve;
     if (!curve) return;
     const { seconds, similarities } = curve;
@@ -129,6 +112,10 @@ function makeTimeline(root, choose) {
     svg.setAttribute("aria-label", `Similarity over time, 0:00 to ${mmss(end)}, with ${moments.length} moments`);
     const points = seconds.map((s, place) => `${x(s)},${y(similarities[place])}`);
     svg.append(draw("polyline", { class: "curve", points: points.join(" ") }));
+    const outside = [[0, span[0] ?? 0], [Math.min(span[1] ?? end, end), end]];
+    for (const [low, high] of outside.filter(([low, high]) => low < high)) {
+      svg.append(draw("rect", { class: "outside", x: x(low), y: 0, width: x(Math.min(high, end) - low), height: 100 }));
+    }
     for (const moment of moments) {
       const width = Math.max(4, x(moment.end_seconds) - x(moment.start_seconds));
       const span = draw("rect", { class: "span", x: x(moment.start_seconds), y: 0, width, height: 100 });
@@ -152,61 +139,6 @@ function keepKeys(event) {
   if (!isCommand || isEditing) event.stopPropagation();
 }
 
-function makeFields(search, queue) {
-  const field = (name, label, input, kind) => {
-    input.setAttribute("data-field", name);
-    return h("label", { class: kind }, label, input);
-  };
-  const text = h("input", { type: "search", placeholder: "a red car in the city", autocomplete: "off" });
-  const without = h("input", { type: "search", placeholder: "something red", autocomplete: "off" });
-  const video = h("select", {}, h("option", { value: "" }, "All videos"));
-  const k = h("input", { type: "number", min: "1", max: "50" });
-  const file = h("input", { type: "file", accept: "image/*,.heic" });
-  const weight = h("input", { type: "range", min: "0", max: "1", step: "0.05" });
-  const picture = h("div", { class: "asked-picture", hidden: true });
-  const balance = field("weight", "Picture ↔ text", weight, "some");
-  const typing = [text, without, weight, k];
-  typing.forEach((each) => each.addEventListener("input", () => search(DEBOUNCE_MS)));
-  video.addEventListener("change", () => search(0));
-  file.addEventListener("change", () => file.files[0] && sendPicture(file.files[0]));
-  async function sendPicture(chosen) {
-    queue.ask({ kind: "picture" }, [await chosen.arrayBuffer()]);
-    file.value = "";
-  }
-  const root = h("div", { class: "fields", role: "search" },
-    field("query_text", "Look for", text, "wide"), field("without_text", "Without", without, "some"),
-    field("video_id", "In", video, "some"), field("k", "How many", k, "few"),
-    field("query_image", "Like a picture (or drop one)", file, "some"), balance, picture);
-  let several = null; // a choice of videos that was made in Python
-  return {
-    root, sendPicture,
-    changes() {
-      const count = Number.parseInt(k.value, 10);
-      return {
-        query_text: text.value, without_text: without.value, weight: Number(weight.value),
-        video_id: video.value === "several" ? several : video.value || null,
-        ...(count > 0 ? { k: count } : {}),
-      };
-    },
-    set(asked) {
-      [text.value, without.value, weight.value, k.value] = [asked.query_text, asked.without_text, asked.weight, asked.k];
-      several = Array.isArray(asked.video_id) ? asked.video_id : null;
-      video.querySelector("[value=several]")?.remove();
-      if (several) video.append(h("option", { value: "several" }, `${several.length} videos`));
-      video.value = several ? "several" : asked.video_id ?? "";
-    },
-    setVideos(videos) {
-      const options = videos.map((each) => h("option", { value: each.video_id }, each.title));
-      video.replaceChildren(h("option", { value: "" }, "All videos"), ...options);
-    },
-    setPicture(url) {
-      picture.hidden = balance.hidden = !url;
-      const remove = h("button", { type: "button", onclick: () => queue.ask({ kind: "picture" }) }, "Without the picture");
-      picture.replaceChildren(...(url ? [h("img", { src: url, alt: "The picture that is searched by" }), remove] : []));
-    },
-  };
-}
-
 function makeCard(moment, url, act) {
   const parts = [`${moment.rank}. ${moment.title}, ${moment.times}`, moment.sentence].filter(Boolean);
   const pick = h("button", { class: "pick", type: "button", "aria-label": `${parts.join(". ")}. Play`, onclick: () => act.choose(moment) },
@@ -222,9 +154,10 @@ function makeCard(moment, url, act) {
 }
 
 function render({ model, el }) {
-  let state = { moments: [], curve: null, chosen: null, urls: [] };
+  let state = { moments: [], curve: null, chosen: null, urls: [], span: [] };
   let timer = null;
   const [status, error] = [h("p", { class: "status", role: "status" }), h("p", { class: "error", role: "alert", hidden: true })];
+  error.id = `videolib-error-${Date.now()}-${views}`;
   const [notes, list] = [h("div", {}), h("ul", { class: "moments", "aria-label": "Moments" })];
   const [screen, line] = [h("div", { class: "player" }), h("div", { hidden: true })];
   const busy = h("span", { class: "note" });
@@ -248,7 +181,7 @@ function render({ model, el }) {
   const timeline = makeTimeline(line, act.choose);
   const drawTimeline = () => {
     const own = state.moments.filter((each) => each.video_id === state.curve?.video_id);
-    timeline(state.curve, own, state.chosen);
+    timeline(state.curve, own, state.chosen, state.span);
   };
   function choose(moment) {
     state.chosen = moment;
@@ -261,6 +194,7 @@ function render({ model, el }) {
     error(message) {
       error.hidden = false;
       error.textContent = message.text;
+      fields.setWrong(message.text, error.id);
     },
     answer(message, buffers) {
       const place = [...list.children].findIndex((card) => card.contains(document.activeElement));
@@ -273,12 +207,13 @@ function render({ model, el }) {
       root.dataset.answers = String(Number(root.dataset.answers ?? 0) + 1);
       if (!isTyped) fields.set(message.asked);
       error.hidden = true;
+      fields.setWrong("", error.id);
       state.urls.forEach((url) => URL.revokeObjectURL(url));
       const urls = buffers.map((each) => asBlobUrl(each, "image/jpeg"));
       fields.setPicture(message.asked.has_image ? urls[0] : null);
       const pictures = urls.slice(message.asked.has_image ? 1 : 0);
       const same = message.moments.find((each) => was && each.video_id === was.video_id && each.frame_number === was.frame_number);
-      state = { moments: message.moments, curve: message.moments.length ? state.curve : null, chosen: same ?? null, urls };
+      state = { moments: message.moments, curve: message.moments.length ? state.curve : null, chosen: same ?? null, urls, span: [message.asked.start_seconds, message.asked.end_seconds] };
       if (!same) player.clear();
       list.replaceChildren(...message.moments.map((moment, n) => makeCard(moment, pictures[n], act)));
       const forget = h("button", { type: "button", onclick: () => queue.ask({ kind: "forget" }) }, `Forget ${message.mark_count} mark${message.mark_count === 1 ? "" : "s"}`);

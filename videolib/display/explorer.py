@@ -24,6 +24,8 @@ def explore(
     query_image: ImageSource | None = None,
     weight: float = 0.5,
     video_id: str | Sequence[str] | None = None,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
     k: int = 5,
 ) -> Explorer:
     """Explore a store in a notebook: what is typed is searched for at once, a moment that is chosen plays with sound.
@@ -46,6 +48,8 @@ def explore(
         The text's share where there is an image, too: from 0 (the image alone) to 1.
     video_id
         Search this video only, or these.
+    start_seconds, end_seconds
+        Search this part of them only: frames with start_seconds <= timestamp_seconds < end_seconds.
     k
         How many moments at most.
 
@@ -75,6 +79,8 @@ def explore(
         query_image=query_image,
         weight=weight,
         video_id=video_id,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
         k=k,
     )
     return Explorer(Searcher(store, encoder), asked)

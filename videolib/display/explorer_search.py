@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from videolib.display.explorer_index import Indexed, Part, Span, held, searched
 from videolib.errors import StoreError, VideoReadError
 from videolib.images import encode_jpeg, open_image
 from videolib.search import (
@@ -59,6 +59,8 @@ class Asked:
     query_image: bytes | None = None
     weight: float = 0.5
     video_id: str | tuple[str, ...] | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
     k: int = 5
 
     def changed(self, **changes: Any) -> Asked:
@@ -78,14 +80,35 @@ class Asked:
             raise ValueError(
                 f"weight must lie between 0 (image only) and 1 (text only), got {asked.weight!r}"
             )
+        _check_span(asked.span)
         if isinstance(asked.k, bool) or not isinstance(asked.k, int) or asked.k < 1:
             raise ValueError(f"k must be a whole number, 1 or more, got {asked.k!r}")
         return asked
 
     @property
+    def video_ids(self) -> list[str] | None:
+        if self.video_id is None:
+            return None
+        return [self.video_id] if isinstance(self.video_id, str) else list(self.video_id)
+
+    @property
+    def span(self) -> Span:
+        return self.start_seconds, self.end_seconds
+
+    @property
     def content(self) -> tuple[Any, ...]:
         """What marks are about: not where is searched, nor how many are wanted."""
         return self.query_text.strip(), self.without_text.strip(), self.query_image
+
+
+def _check_span(span: Span) -> None:
+    for name, value in zip(("start_seconds", "end_seconds"), span, strict=True):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not (is_number and value >= 0):
+            raise ValueError(f"{name} must be a number of seconds, 0 or more, or None, got {value!r}")
+    start, end = span
+    if start is not None and end is not None and start >= end:
+        raise ValueError(f"start_seconds must be below end_seconds, got {start:g} and {end:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,22 +137,14 @@ class Searcher:
         self.store, self.encoder = store, encoder
         self._embeddings: OrderedDict[str | bytes, FloatArray] = OrderedDict()
         self._clips: OrderedDict[tuple[str, float, float], Played] = OrderedDict()
+        self._sampled: tuple[FrameStore | Indexed, FloatArray] | None = None
+        self._part: tuple[Any, Part] | None = None
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold DuckDB's file open, which each question of a search would open anew, in 10 ms; nobody makes it here."""
-        engine = self.store.engine
-        is_there = engine.dialect.name == "duckdb" and os.path.isfile(engine.url.database or "")
-        try:
-            connection = engine.connect() if is_there else nullcontext()
-        except Exception as error:
-            raise StoreError(f"{self.store!r} cannot be opened: {error}") from error
-        with connection:
-            yield
-
-    @cached_property
-    def sample(self) -> FloatArray:
-        return self.store.sample_embeddings()
+    def _sample(self, where: FrameStore | Indexed) -> FloatArray:
+        """The frames that a query of several parts is balanced by: of all of the store, read once."""
+        if self._sampled is None or self._sampled[0] is not where:
+            self._sampled = where, where.sample_embeddings()
+        return self._sampled[1]
 
     @cached_property
     def nulls(self) -> NullQueries:
@@ -139,15 +154,33 @@ class Searcher:
         """Find the moments; none where nothing is asked."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            query = self._query(asked, marks)
-            moments = pd.DataFrame(columns=[*MOMENT_COLUMNS, *VERDICT_COLUMNS])
-            if query is not None:
-                video_id = asked.video_id if isinstance(asked.video_id, str | None) else list(asked.video_id)
-                moments = find_moments(self.store, query, asked.k, video_id=video_id)
-                moments = self._judge(moments, asked, query, video_id)
+            where = searched(self.store, asked.video_ids)
+            with nullcontext() if isinstance(where, Indexed) else held(self.store):
+                query = self._query(asked, marks, where)
+                moments = pd.DataFrame(columns=[*MOMENT_COLUMNS, *VERDICT_COLUMNS])
+                if query is not None:
+                    start, end = asked.span
+                    found = find_moments(
+                        where, query, asked.k, video_id=asked.video_ids, start_seconds=start, end_seconds=end
+                    )
+                    moments = self._judge(found, asked, query, where)
+                if moments.empty and asked.start_seconds is not None:
+                    self._check_start(asked)
         return Answer(moments, query, tuple(dict.fromkeys(str(each.message) for each in caught)))
 
-    def _query(self, asked: Asked, marks: Marks) -> FloatArray | None:
+    def _check_start(self, asked: Asked) -> None:
+        """ValueError if the part begins after all videos that are searched."""
+        videos = self.store.list_videos()
+        if asked.video_ids is not None:
+            videos = videos[videos["video_id"].isin(asked.video_ids)]
+        longest = videos["duration_seconds"].max()
+        if asked.start_seconds is not None and asked.start_seconds >= longest:
+            raise ValueError(
+                f"start_seconds must lie within what is searched, which is {longest:g} s long, got "
+                f"{asked.start_seconds:g}"
+            )
+
+    def _query(self, asked: Asked, marks: Marks, where: FrameStore | Indexed) -> FloatArray | None:
         parts, weights = [], []
         text, without, image = asked.content
         if text:
@@ -163,10 +196,10 @@ class Searcher:
             weights.append(WITHOUT_WEIGHT)
         query = parts[0]
         if len(parts) > 1:
-            query = combine(parts, weights=weights, embeddings=self.sample)
+            query = combine(parts, weights=weights, embeddings=self._sample(where))
         if marks:
-            liked, disliked = (self._marked(marks, is_right) for is_right in (True, False))
-            query = refine(query, liked, disliked, embeddings=self.sample)
+            liked, disliked = (self._marked(marks, is_right, where) for is_right in (True, False))
+            query = refine(query, liked, disliked, embeddings=self._sample(where))
         return query
 
     def _embed(self, part: str | bytes) -> FloatArray:
@@ -179,7 +212,7 @@ class Searcher:
             self._embeddings.popitem(last=False)
         return self._embeddings[part]
 
-    def _marked(self, marks: Marks, is_right: bool) -> list[FloatArray]:
+    def _marked(self, marks: Marks, is_right: bool, where: FrameStore | Indexed) -> list[FloatArray]:
         keys = [key for key, right in marks.items() if right == is_right]
         if not keys:
             return []
@@ -187,7 +220,7 @@ class Searcher:
         return self.store.add_embeddings(rows)["embedding_data"].dropna().tolist()
 
     def _judge(
-        self, moments: pd.DataFrame, asked: Asked, query: FloatArray, video_id: str | list[str] | None
+        self, moments: pd.DataFrame, asked: Asked, query: FloatArray, where: FrameStore | Indexed
     ) -> pd.DataFrame:
         """Judge the text by what it reaches in the moments; without a text there is nothing to compare with."""
         if not asked.query_text.strip() or moments.empty:
@@ -195,15 +228,27 @@ class Searcher:
         text = self._embed(asked.query_text.strip())
         reached = moments
         if query is not text:  # found by more than the text
-            rows = self.store.add_embeddings(moments[["video_id", "frame_number"]])
+            rows = where.add_embeddings(moments[["video_id", "frame_number"]])
             peaks = np.stack(list(rows["embedding_data"]))
             reached = moments.assign(similarity=similarity(text, peaks))
-        verdict = judge(reached, text, self.store, self.nulls, video_id=video_id)
+        is_part = asked.span != (None, None)
+        judged = self._within(asked, where) if is_part else where
+        verdict = judge(reached, text, judged, self.nulls, video_id=asked.video_ids)
+        if is_part:
+            verdict["sentence"] = verdict["sentence"].str.replace(" not in th", " not in this part of th")
         return moments.assign(**{name: verdict[name] for name in VERDICT_COLUMNS})
+
+    def _within(self, asked: Asked, where: FrameStore | Indexed) -> Part:
+        """The part of the videos that is searched; `judge` remembers it for as long as it is the same object."""
+        key = (where, asked.video_id, asked.span)
+        if self._part is None or self._part[0] != key:
+            self._part = key, Part(where, asked.video_ids, asked.span)
+        return self._part[1]
 
     def curve(self, query: FloatArray, video_id: str) -> tuple[list[float], list[float]]:
         """A video's seconds and similarities; of a long one the highest of every some frames."""
-        curve = self.store.similarities(query, video_id)
+        where = searched(self.store, [video_id])
+        curve = where.similarities(query, video_id)
         values = curve["similarity"].to_numpy(float)
         chosen = np.arange(len(values))
         if len(values) > CURVE_POINTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import pandas as pd
 from IPython.display import display
 
 from videolib.display.explorer_search import Answer, Asked, Marks, Searcher, as_marks
-from videolib.display.figures import format_seconds
 from videolib.images import decode_jpeg, encode_jpeg
+from videolib.times import decimals_to_tell_apart, format_seconds
 
 THUMBNAIL_LONG_SIDE = 240
+KEPT_THUMBNAILS = 500  # some 10 MB with the pictures that they are made of
 
 
 class Explorer(anywidget.AnyWidget):
@@ -37,7 +38,10 @@ class Explorer(anywidget.AnyWidget):
         the answer is refined.
     """
 
-    _esm = Path(__file__).with_name("explorer.js")
+    _esm = "\n".join(
+        Path(__file__).with_name(name).read_text(encoding="utf-8")
+        for name in ("explorer_fields.js", "explorer.js")
+    )
     _css = Path(__file__).with_name("explorer.css")
 
     def __init__(self, searcher: Searcher, asked: Asked) -> None:
@@ -55,8 +59,8 @@ class Explorer(anywidget.AnyWidget):
     @property
     def query(self) -> dict[str, Any]:
         asked = self._asked
-        video_id = asked.video_id if isinstance(asked.video_id, str | None) else list(asked.video_id)
-        return vars(asked) | {"video_id": video_id}
+        is_several = isinstance(asked.video_id, tuple)
+        return vars(asked) | {"video_id": asked.video_ids if is_several else asked.video_id}
 
     @query.setter
     def query(self, query: str | dict[str, Any]) -> None:
@@ -93,9 +97,7 @@ class Explorer(anywidget.AnyWidget):
         """Do what the browser asks for; it sends the next request after `done`, so that only the last key counts."""
         request = content.get("id")
         try:
-            is_search = content.get("kind") not in ("play", "curve")
-            with self._searcher.held() if is_search else nullcontext():
-                self._do(content, [bytes(each) for each in buffers], request)
+            self._do(content, [bytes(each) for each in buffers], request)
         except (
             Exception
         ) as error:  # whatever it is, who typed has to see it, and the kernel's log is out of sight
@@ -227,12 +229,15 @@ class Explorer(anywidget.AnyWidget):
         display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=KEPT_THUMBNAILS)
 def shrink(jpeg: bytes) -> bytes:
     return encode_jpeg(decode_jpeg(jpeg), long_side=THUMBNAIL_LONG_SIDE)
 
 
 def format_span(moment: dict[Any, Any]) -> str:
-    start, end = (format_seconds(moment[name]) for name in ("start_seconds", "end_seconds"))
+    times = [moment[name] for name in ("start_seconds", "end_seconds")]
+    decimals = decimals_to_tell_apart(times)
+    start, end = (format_seconds(each, decimals=decimals) for each in times)
     return start if start == end else f"{start} to {end}"
 
 
@@ -256,7 +261,17 @@ def describe(asked: Asked) -> str:
     words = [f"“{asked.query_text.strip()}”"] if asked.query_text.strip() else []
     words += ["a picture"] if asked.query_image else []
     without = f" without “{asked.without_text.strip()}”" if words and asked.without_text.strip() else ""
-    return " and ".join(words) + without
+    return " and ".join(words) + without + (describe_place(asked) if words else "")
+
+
+def describe_place(asked: Asked) -> str:
+    """Which videos, and which part of them, in words; empty for all of it."""
+    ids, (start, end) = asked.video_ids, asked.span
+    words = [f"in {len(ids)} video{'s' * (len(ids) != 1)}"] if ids else []
+    decimals = decimals_to_tell_apart(each for each in asked.span if each is not None)
+    words += [f"from {format_seconds(start, decimals=decimals)}"] if start is not None else []
+    words += [f"up to {format_seconds(end, decimals=decimals)}"] if end is not None else []
+    return f" {' '.join(words)}" if words else ""
 
 
 def as_text(asked: Asked, answer: Answer) -> str:

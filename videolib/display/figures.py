@@ -11,11 +11,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import FuncFormatter
 
+from videolib.display.described import (
+    LINE_COLOR,
+    MARK_COLOR,
+    SMALL_POINTS,
+    TITLE_STYLE,
+    DescribedFigure,
+    describe,
+    label_times,
+    on_paper,
+)
 from videolib.display.text import fit_text, font_families
 from videolib.images import decode_jpeg
-from videolib.search import find_gaps, top_k
+from videolib.search import check_k, find_gaps, moments_of
+from videolib.times import decimals_to_tell_apart, format_seconds
 from videolib.types import RGBArray, Video
 
 if TYPE_CHECKING:
@@ -24,20 +34,12 @@ if TYPE_CHECKING:
 TILE_INCHES = 2.4
 TIMELINE_INCHES = (11, 4)
 THUMBNAIL_SHARE = 0.16  # of the time axis
+NEIGHBOUR_SAMPLES = 2.5
 THUMBNAIL_POINTS = (80, 110)  # height and width at most
 COLUMNS_PER_INCH = 10  # characters of a title
-LINE_COLOR = "#3b6ea5"
-MARK_COLOR = "#d1495b"
-TITLE_STYLE: dict[str, Any] = {"fontsize": 11, "color": "black", "parse_math": False}  # a $ is a dollar
 
 
-def format_seconds(seconds: float) -> str:
-    """Write a time as m:ss, or h:mm:ss from an hour on; fractions are cut off."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
+@on_paper
 def plot_frames(matches: pd.DataFrame, *, columns: int = 5, title: str | None = None) -> Figure:
     """Show frames in a grid, in the order of the rows.
 
@@ -64,27 +66,37 @@ def plot_frames(matches: pd.DataFrame, *, columns: int = 5, title: str | None = 
     # As tall as the tallest picture needs, up to a square: portrait and landscape stand side by side.
     aspect = min(1.0, max(image.shape[0] / image.shape[1] for image in images))
     width = columns * TILE_INCHES
-    title = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
-    lines = title.count("\n") + 1 if title else 0
-    size = (width, rows * (TILE_INCHES * aspect + 0.45) + 0.2 * lines + (0.2 if title else 0))
+    headline = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
+    lines = headline.count("\n") + 1 if headline else 0
+    size = (width, rows * (TILE_INCHES * aspect + 0.45) + 0.2 * lines + (0.2 if headline else 0))
     figure, axes = plt.subplots(
-        rows, columns, figsize=size, squeeze=False, layout="constrained", facecolor="white"
+        rows, columns, figsize=size, squeeze=False, layout="constrained", FigureClass=DescribedFigure
     )
     plt.close(figure)
+    decimals = decimals_to_tell_apart(matches["timestamp_seconds"])
+    labels = [_label_frame(match, decimals) for match in matches.to_dict("records")]
     for axis in axes.flat:
         axis.set_axis_off()
         axis.set_anchor("N")  # the labels of portrait and landscape stand in one line
-    for axis, image, match in zip(axes.flat, images, matches.to_dict("records"), strict=False):
+    for axis, image, label in zip(axes.flat, images, labels, strict=False):
         axis.imshow(image)
-        label = f"frame {match['frame_number']} · {format_seconds(match['timestamp_seconds'])}"
-        if "similarity" in match:
-            label += f"\nsimilarity {match['similarity']:.3f}"
-        axis.set_title(label, fontsize=8, color="black")
-    if title:
-        figure.suptitle(title, **TITLE_STYLE, family=font_families())
+        axis.set_title("\n".join(label), **TITLE_STYLE | {"fontsize": SMALL_POINTS})
+    if headline:
+        figure.suptitle(headline, **TITLE_STYLE, family=font_families())
+    describe(figure, _count(len(labels), "picture"), title or "", (", ".join(label) for label in labels))
     return figure
 
 
+def _label_frame(match: dict[Any, Any], decimals: int) -> list[str]:
+    label = f"frame {match['frame_number']} · {format_seconds(match['timestamp_seconds'], decimals=decimals)}"
+    return [label, f"similarity {match['similarity']:.3f}"] if "similarity" in match else [label]
+
+
+def _count(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
+
+
+@on_paper
 def plot_timeline(
     video: Video,
     similarities: pd.DataFrame,
@@ -94,7 +106,7 @@ def plot_timeline(
     k: int = 5,
     title: str | None = None,
 ) -> Figure:
-    """Show similarity over a video's time, with the best frames or moments marked and pictured above the curve.
+    """Show similarity over a video's time, with the best moments marked, each with its picture above the curve.
 
     The curve has a gap where no frames are known, such as in a damaged part.
 
@@ -106,12 +118,13 @@ def plot_timeline(
         Columns timestamp_seconds and similarity, one row for each frame, in any order: what
         `FrameStore.similarities` gives.
     matches
-        The frames that are marked, as `FrameStore.search` gives them; those close together share one picture.
+        The frames that are marked, as `FrameStore.search` gives them; of neighbours the best.
     moments
         The moments that are shaded, as `find_moments` gives them; each has its picture. Those of other videos are
         left out.
     k
-        Without `matches` and `moments`, how many of the best of `similarities` are marked; these need frame_data, too.
+        Without `matches` and `moments`, how many of the best moments of `similarities` are marked, which needs
+        frame_data, too.
     title
         Line above the figure; the video's title by default.
 
@@ -123,10 +136,10 @@ def plot_timeline(
     _require(similarities, "similarities", ["timestamp_seconds", "similarity"])
     rows = similarities.sort_values("timestamp_seconds")
     best = _marked(video, rows, matches, moments, k)
-    title = fit_text(title or video.title, columns=round(TIMELINE_INCHES[0] * COLUMNS_PER_INCH))
+    headline = fit_text(title or video.title, columns=round(TIMELINE_INCHES[0] * COLUMNS_PER_INCH))
     width, height = TIMELINE_INCHES
-    size = (width, height + 0.2 * title.count("\n"))
-    figure, axis = plt.subplots(figsize=size, layout="constrained", facecolor="white")
+    size = (width, height + 0.2 * headline.count("\n"))
+    figure, axis = plt.subplots(figsize=size, layout="constrained", FigureClass=DescribedFigure)
     plt.close(figure)
     axis.plot(*_with_gaps(rows), color=LINE_COLOR, linewidth=1.2)
     axis.scatter(best["timestamp_seconds"], best["similarity"], color=MARK_COLOR, zorder=3, s=28)
@@ -140,21 +153,27 @@ def plot_timeline(
     axis.set_ylim(low - 0.05 * span, high + 0.75 * span)  # the pictures stand in the upper part
     end = max(video.duration_seconds, rows["timestamp_seconds"].max())
     axis.set_xlim(0, end)
-    pictured = best if moments is not None else _far_apart(best, THUMBNAIL_SHARE * end)
-    share = min(THUMBNAIL_SHARE, 1 / max(1, len(pictured)))
-    pictured = pictured.sort_values("timestamp_seconds")
+    share = min(THUMBNAIL_SHARE, 1 / max(1, len(best)))
+    pictured = best.sort_values("timestamp_seconds")
     places = _spread(pictured["timestamp_seconds"].to_numpy(float), share * end, end)
     for match, place in zip(pictured.to_dict("records"), places, strict=True):
         _draw_thumbnail(axis, match, xy=(place, high + 0.42 * span), scale=share / THUMBNAIL_SHARE)
-    axis.set_xlabel("time (m:ss)")
+    label_times(axis)
     axis.set_ylabel("similarity")
     axis.set_yticks([tick for tick in axis.get_yticks() if low - 0.05 * span <= tick <= high + 0.05 * span])
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_seconds(seconds)))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(title, **TITLE_STYLE, family=font_families())
+    axis.set_title(headline, **TITLE_STYLE, family=font_families())
+    marked = pictured[["timestamp_seconds", "similarity"]].itertuples(index=False)
+    decimals = decimals_to_tell_apart(pictured["timestamp_seconds"])
+    told = (
+        f"{format_seconds(time, decimals=decimals)} with similarity {value:.3f}" for time, value in marked
+    )
+    what = f"Similarity from 0:00 to {format_seconds(end)}, {_count(len(pictured), 'peak')} marked"
+    describe(figure, what, title or video.title, told)
     return figure
 
 
+@on_paper
 def plot_moments(moments: pd.DataFrame, store: FrameStore, *, title: str | None = None) -> Figure:
     """Show each moment in a row: its first frame, its peak and its last, with their times and how sure it is.
 
@@ -182,22 +201,33 @@ def plot_moments(moments: pd.DataFrame, store: FrameStore, *, title: str | None 
     rows = [_picture_moment(moment, store) for moment in moments.to_dict("records")]
     aspect = min(1.0, max(image.shape[0] / image.shape[1] for row in rows for image in row))
     width = 3 * TILE_INCHES * 1.25
-    title = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
-    height = len(rows) * (width / 3 * aspect + 0.75) + (0.2 * title.count("\n") + 0.4 if title else 0)
-    figure = plt.figure(figsize=(width, height), layout="constrained", facecolor="white")
+    headline = fit_text(title or "", columns=round(width * COLUMNS_PER_INCH))
+    height = len(rows) * (width / 3 * aspect + 0.75) + (0.2 * headline.count("\n") + 0.4 if headline else 0)
+    figure = plt.figure(figsize=(width, height), layout="constrained", FigureClass=DescribedFigure)
     plt.close(figure)
     strips = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    names = ["start_seconds", "peak_seconds", "end_seconds"]
+    decimals = decimals_to_tell_apart(moments[names].to_numpy(float).ravel())
+    told: list[str] = []
     for strip, row, moment in zip(strips, rows, moments.to_dict("records"), strict=True):
-        seconds = [moment[name] for name in ("start_seconds", "peak_seconds", "end_seconds")]
+        times = [format_seconds(moment[name], decimals=decimals) for name in names]
         for axis, image, name, time in zip(
-            strip.subplots(1, 3), row, ("start", "peak", "end"), seconds, strict=True
+            strip.subplots(1, 3), row, ("start", "peak", "end"), times, strict=True
         ):
             axis.imshow(image)
             axis.set_axis_off()
-            axis.set_title(f"{name} {format_seconds(time)}", fontsize=9, color="black")
-        strip.suptitle(_tell_moment(moment), **TITLE_STYLE | {"fontsize": 9}, family=font_families())
-    if title:
-        figure.suptitle(title, **TITLE_STYLE, family=font_families())
+            axis.set_title(f"{name} {time}", **TITLE_STYLE | {"fontsize": SMALL_POINTS})
+        label = _tell_moment(moment)
+        strip.suptitle(label, **TITLE_STYLE | {"fontsize": SMALL_POINTS}, family=font_families())
+        told.append(f"{label}, {times[0]} to {times[2]}".replace("\n", ". "))
+    if headline:
+        figure.suptitle(headline, **TITLE_STYLE, family=font_families())
+    describe(
+        figure,
+        f"{_count(len(rows), 'moment')}, each by its first picture, its peak and its last",
+        title or "",
+        told,
+    )
     return figure
 
 
@@ -244,19 +274,24 @@ def _marked(
                 f"moments must have the columns {', '.join(spans)}; missing: {', '.join(missing)}"
             )
         return own.assign(timestamp_seconds=own["peak_seconds"])
-    best = rows.iloc[top_k(rows["similarity"], k)] if matches is None else matches
-    _require(best, "similarities" if matches is None else "matches", marked)
-    return best
+    if matches is not None:
+        _require(matches, "matches", marked)
+        return _best_of_neighbours(matches, rows["timestamp_seconds"])
+    _require(rows, "similarities", marked)
+    known = rows.assign(video_id=video.video_id)
+    if "frame_number" not in rows:
+        known = known.assign(frame_number=np.arange(1, len(rows) + 1))
+    best = moments_of(known, duration_seconds=video.duration_seconds).head(check_k(k))
+    return best.assign(timestamp_seconds=best["peak_seconds"])
 
 
-def _far_apart(best: pd.DataFrame, gap: float) -> pd.DataFrame:
-    """Keep the best of the frames that are closer together than `gap` seconds."""
-    kept: list[int] = []
-    seconds = best["timestamp_seconds"].to_numpy(float)
-    for row in range(len(seconds)):
-        if all(abs(seconds[row] - seconds[other]) >= gap for other in kept):
-            kept.append(row)
-    return best.iloc[kept]
+def _best_of_neighbours(matches: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
+    """Of matches that are no more than two samples apart the best: together they are one peak."""
+    step = float(seconds.diff().median())
+    ordered = matches.sort_values("timestamp_seconds")
+    is_next = ordered["timestamp_seconds"].diff() > NEIGHBOUR_SAMPLES * step
+    best = ordered.groupby(is_next.cumsum())["similarity"].transform("idxmax")
+    return ordered[ordered.index == best]
 
 
 def _spread(seconds: np.ndarray, width: float, end: float) -> np.ndarray:

@@ -6,17 +6,27 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from videolib.display.figures import COLUMNS_PER_INCH, TITLE_STYLE, format_seconds
+from videolib.display.described import (
+    LINE_COLOR,
+    TITLE_STYLE,
+    DescribedFigure,
+    describe,
+    label_times,
+    on_paper,
+)
+from videolib.display.figures import COLUMNS_PER_INCH
 from videolib.display.text import fit_text, font_families
+from videolib.times import decimals_to_tell_apart, format_seconds
 from videolib.types import Video
 
 WIDTH_INCHES, BAND_INCHES = 11, 0.45
-NAME_COLUMNS = 40  # characters of a label beside its band
+NAME_COLUMNS, NAME_COLUMNS_PER_INCH = 40, 12  # characters of a label beside its band
 
 
+@on_paper
 def plot_labels(
     video: Video, spans: pd.DataFrame, *, labels: Sequence[str] | None = None, title: str | None = None
 ) -> Figure:
@@ -44,25 +54,37 @@ def plot_labels(
     names = list(dict.fromkeys(spans["label"] if labels is None else labels))
     if not names:
         raise ValueError("spans must have at least one row, got none: pass labels to show empty bands")
-    title = fit_text(title or video.title, columns=WIDTH_INCHES * COLUMNS_PER_INCH)
     texts = [fit_text(name, columns=NAME_COLUMNS) for name in names]
-    height = 0.9 + 0.2 * title.count("\n") + sum(BAND_INCHES + 0.15 * text.count("\n") for text in texts)
-    figure, axis = plt.subplots(figsize=(WIDTH_INCHES, height), layout="constrained", facecolor="white")
+    beside = max(len(line) for text in texts for line in text.split("\n")) / NAME_COLUMNS_PER_INCH
+    headline = fit_text(title or video.title, columns=round((WIDTH_INCHES - beside) * COLUMNS_PER_INCH))
+    height = 0.9 + 0.2 * headline.count("\n") + sum(BAND_INCHES + 0.15 * text.count("\n") for text in texts)
+    figure, axis = plt.subplots(
+        figsize=(WIDTH_INCHES, height), layout="constrained", FigureClass=DescribedFigure
+    )
     plt.close(figure)
     for place, name in enumerate(names):
-        color = f"C{place % 10}"
         for span in spans[spans["label"] == name].to_dict("records"):
             bar = (span["start_seconds"], span["end_seconds"] - span["start_seconds"])
-            axis.broken_barh(
-                [bar], (place - 0.35, 0.7), facecolor=color, alpha=0.3 + 0.7 * span["probability"]
-            )
+            shade = to_rgba(LINE_COLOR, 0.2 + 0.8 * span["probability"])
+            axis.broken_barh([bar], (place - 0.35, 0.7), facecolor=shade, edgecolor=LINE_COLOR, linewidth=1)
     axis.set_xlim(0, max([video.duration_seconds, *spans["start_seconds"]]))
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_yticks(range(len(names)), texts, family=font_families(), parse_math=False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: format_seconds(seconds)))
-    axis.set_xlabel("time (m:ss)")
+    label_times(axis)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.set_title(title, **TITLE_STYLE, family=font_families())
+    axis.set_title(headline, **TITLE_STYLE, family=font_families())
+    what = f"{len(names)} label{'s' * (len(names) != 1)} over time"
+    describe(figure, what, title or video.title, (_tell_label(name, spans) for name in names))
     return figure
+
+
+def _tell_label(name: str, spans: pd.DataFrame) -> str:
+    own = spans.loc[spans["label"] == name, ["start_seconds", "end_seconds"]]
+    decimals = decimals_to_tell_apart(own.to_numpy(float).ravel())
+    start, end = (
+        [format_seconds(each, decimals=decimals) for each in own[column]]
+        for column in ("start_seconds", "end_seconds")
+    )
+    return f"{name}: " + (", ".join(map(" to ".join, zip(start, end, strict=True))) or "never")

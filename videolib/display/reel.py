@@ -13,11 +13,11 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from videolib.display.figures import format_seconds
 from videolib.display.text import fit_text, font_families
 from videolib.downloads import fetch_video
 from videolib.errors import StoreError, VideoReadError
 from videolib.progress import tqdm
+from videolib.times import format_seconds
 from videolib.types import RGBArray
 from videolib.video import Film, find_span, letterbox, read_timeline, sound_format, written
 

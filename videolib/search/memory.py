@@ -98,11 +98,17 @@ class FrameIndex:
         contents = videos["video_id"].map(self._contents).fillna(videos["video_id"])
         return videos.assign(content_id=contents)
 
-    def read_embeddings(self, video_id: str) -> Iterator[FloatArray]:
+    def read_embeddings(
+        self, video_id: str, *, start_seconds: float | None = None, end_seconds: float | None = None
+    ) -> Iterator[FloatArray]:
         """Give a video's embeddings in order, (m, d) float32 at a time, as `FrameStore.read_embeddings` does."""
         (rows,) = self._rows_of(video_id)
-        for start in range(rows.start, rows.stop, CHUNK_SIZE):
-            yield self._embeddings[start : min(start + CHUNK_SIZE, rows.stop)].astype(np.float32, copy=False)
+        seconds = self._frames["timestamp_seconds"].to_numpy()[rows]
+        low = -np.inf if start_seconds is None else start_seconds
+        high = np.inf if end_seconds is None else end_seconds
+        places = rows.start + np.flatnonzero((low <= seconds) & (seconds < high))
+        for start in range(0, len(places), CHUNK_SIZE):
+            yield self._embeddings[places[start : start + CHUNK_SIZE]].astype(np.float32, copy=False)
 
     def sample_embeddings(self, n: int = 1000, *, video_id: str | None = None) -> FloatArray:
         """Give the same fair sample as `FrameStore.sample_embeddings`: (m, d) float32."""
@@ -143,7 +149,8 @@ class FrameIndex:
         low = -np.inf if start_seconds is None else start_seconds
         high = np.inf if end_seconds is None else end_seconds
         curves = [
-            np.concatenate([np.zeros(0), *(self._compare(one, rows) for rows in slices)]) for one in queries
+            np.concatenate([np.zeros(0, np.float32), *(self._compare(one, rows) for rows in slices)])
+            for one in queries
         ]  # (m, n)
         ends = np.cumsum([rows.stop - rows.start for rows in slices], dtype=int)
         places = [slice(end - (rows.stop - rows.start), end) for rows, end in zip(slices, ends, strict=True)]

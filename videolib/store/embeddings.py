@@ -11,7 +11,7 @@ from sqlalchemy import and_, or_, select
 
 from videolib.search import spread_evenly
 from videolib.store.connection import retried
-from videolib.store.reading import INDEX_BATCH_SIZE, Reading
+from videolib.store.reading import INDEX_BATCH_SIZE, Reading, within
 from videolib.store.schema import FRAMES
 from videolib.types import FloatArray
 
@@ -21,8 +21,15 @@ VIDEOS_PER_STATEMENT = 50
 class Embedded(Reading):
     """The methods of a store that read embeddings alone."""
 
-    def read_embeddings(self, video_id: str) -> Iterator[FloatArray]:
+    def read_embeddings(
+        self, video_id: str, *, start_seconds: float | None = None, end_seconds: float | None = None
+    ) -> Iterator[FloatArray]:
         """Read a video's embeddings in order, (m, d) float32 at a time, in flat memory.
+
+        Parameters
+        ----------
+        start_seconds, end_seconds
+            Read those of frames with start_seconds <= timestamp_seconds < end_seconds only.
 
         Raises
         ------
@@ -31,7 +38,8 @@ class Embedded(Reading):
         """
         after = 0
         columns = [FRAMES.c.frame_number, FRAMES.c.embedding_data]
-        while not (batch := self._read_batch(video_id, after, columns, INDEX_BATCH_SIZE)).empty:
+        span = within(start_seconds, end_seconds)
+        while not (batch := self._read_batch(video_id, after, columns, INDEX_BATCH_SIZE, span)).empty:
             yield np.stack(list(batch["embedding_data"]))
             after = int(batch["frame_number"].iloc[-1])
 

@@ -245,13 +245,18 @@ class Reading(Connected):
 
     @retried
     def _read_batch(
-        self, video_id: str, after: int, columns: Iterable[ColumnElement[Any]], size: int
+        self,
+        video_id: str,
+        after: int,
+        columns: Iterable[ColumnElement[Any]],
+        size: int,
+        span: Iterable[Condition] = (),
     ) -> pd.DataFrame:
         with self._begin() as connection:
             require_videos(connection, video_id)
             statement = (
                 select(*columns)
-                .where(FRAMES.c.video_id == video_id, FRAMES.c.frame_number > after)
+                .where(FRAMES.c.video_id == video_id, FRAMES.c.frame_number > after, *span)
                 .order_by(FRAMES.c.frame_number)
                 .limit(size)
             )
