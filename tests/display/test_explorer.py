@@ -24,6 +24,8 @@ from videolib import (
     FrameStore,
     StoreError,
     combine,
+    copy_videos,
+    evaluate,
     explore,
     find_moments,
     ingest,
@@ -37,6 +39,7 @@ from videolib import (
 )
 from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
 from videolib.display import explorer_index
+from videolib.display.explorer_marks import keep_mark
 from videolib.display.explorer_widget import format_span
 
 CAR = "a red car in the city"
@@ -331,6 +334,36 @@ def test_marks_stay_with_the_words_they_were_made_for(sample, encoder):
     marked = next(each for each in moment if each["mark"] is False)
     screen.ask(kind="mark", right=None, video_id=marked["video_id"], frame_number=marked["frame_number"])
     assert screen.explorer.marks.empty
+
+
+def test_marks_on_the_screen_are_kept_in_the_store(sample, encoder, tmp_path):
+    store = FrameStore(tmp_path / "marked.duckdb")
+    copy_videos(sample, store, progress=False)
+    screen = Screen(explore(store, encoder, query_text=" a car "))
+    for _ in range(2):
+        screen.ask(kind="search", changes={"query_text": "a car"})  # until the index is there
+    first, second = screen.explorer.moments.head(2).to_dict("records")
+    names = ("video_id", "frame_number")
+    screen.ask(kind="mark", right=True, **{name: first[name] for name in names})
+    got = screen.ask(kind="mark", right=False, **{name: second[name] for name in names})
+    marks = store.read_marks(query="a car")
+    assert marks.set_index("start_seconds")["right"].to_dict() == {
+        first["start_seconds"]: True,
+        second["start_seconds"]: False,
+    }
+    assert (marks["who"] != "").all()
+    assert evaluate(store, encoder, marks, k=5).overall.loc["recall@5", "count"] == 1
+    again = next(each for each in got["answer"][0]["moments"] if each["mark"] is False)
+    screen.ask(kind="mark", right=None, **{name: again[name] for name in names})
+    assert store.read_marks(query="a car")["right"].tolist() == [True]
+    screen.ask(kind="search", changes={"without_text": "a boat"})
+    screen.ask(kind="mark", right=False, **key(screen.explorer.moments))
+    assert store.read_marks()["right"].tolist() == [True]  # what was asked for is no text alone
+
+
+def test_why_a_mark_is_not_kept_is_told(sample):
+    moment = {"video_id": "gone", "start_seconds": 1.0, "end_seconds": 2.0}
+    assert "is not kept for later: video_id must be of a video" in keep_mark(sample, "a car", moment, True)
 
 
 def test_a_picture_and_more_like_a_moment(sample, encoder):

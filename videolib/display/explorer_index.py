@@ -140,6 +140,16 @@ def _file_of(store: FrameStore) -> Path | None:
 
 
 @contextmanager
+def same_frames(store: FrameStore) -> Iterator[None]:
+    """What is written meanwhile are no frames: the index stays what it is."""
+    known = _kept.get(store.url)
+    is_current = known is not None and known.state == _state_of(store)
+    yield
+    if known is not None and is_current and (state := _state_of(store)) is not None:
+        known.state = state
+
+
+@contextmanager
 def held(store: FrameStore) -> Iterator[None]:
     """Hold DuckDB's file open, which each question of a search would open anew, in 10 ms; nobody makes it here."""
     path = _file_of(store)

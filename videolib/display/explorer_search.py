@@ -100,6 +100,10 @@ class Asked:
         """What marks are about: not where is searched, nor how many are wanted."""
         return self.query_text.strip(), self.without_text.strip(), self.query_image
 
+    @property
+    def is_text_alone(self) -> bool:
+        return bool(self.query_text.strip()) and not self.without_text.strip() and self.query_image is None
+
 
 def _check_span(span: Span) -> None:
     for name, value in zip(("start_seconds", "end_seconds"), span, strict=True):

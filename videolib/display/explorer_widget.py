@@ -14,6 +14,7 @@ import anywidget
 import pandas as pd
 from IPython.display import display
 
+from videolib.display.explorer_marks import keep_mark
 from videolib.display.explorer_search import Answer, Asked, Marks, Searcher, as_marks
 from videolib.images import decode_jpeg, encode_jpeg
 from videolib.times import decimals_to_tell_apart, format_seconds
@@ -35,7 +36,7 @@ class Explorer(anywidget.AnyWidget):
         the text alone.
     marks
         Columns video_id, frame_number, right: the moments that were marked for this text and image. Set it, and
-        the answer is refined.
+        the answer is refined. What is marked on the screen for a text alone is kept in the store, too (`read_marks`).
     """
 
     _esm = "\n".join(
@@ -49,6 +50,7 @@ class Explorer(anywidget.AnyWidget):
         self._searcher, self._asked = searcher, asked
         self._all_marks: dict[tuple[Any, ...], Marks] = {}
         self._seconds: dict[tuple[str, int], float] = {}  # of what was marked on the screen
+        self._unkept = ""  # why the last mark is not in the store
         self._answer = searcher.find(asked, {})
         self.on_msg(self._receive)
 
@@ -146,6 +148,8 @@ class Explorer(anywidget.AnyWidget):
             key = (str(moment["video_id"]), int(moment["frame_number"]))
             marks[key] = bool(right)
             self._seconds[key] = float(moment["peak_seconds"])
+        if self._asked.is_text_alone:  # what a mark in a store is about
+            self._unkept = keep_mark(self._searcher.store, self._asked.query_text.strip(), moment, right)
         self._search(self._asked, marks)
 
     def _lies_in(self, key: tuple[str, int], moment: dict[Any, Any]) -> bool:
@@ -169,10 +173,11 @@ class Explorer(anywidget.AnyWidget):
             "asked": asked | {"has_image": image is not None},
             "moments": [self._tell(moment) for moment in moments],
             "summary": summarize(self._asked, self._answer),
-            "notes": list(self._answer.notes),
+            "notes": [note for note in (*self._answer.notes, self._unkept) if note],
             "mark_count": len(self._marks),
         }
         self.send(answer, buffers=([shrink(image)] if image else []) + pictures)
+        self._unkept = ""
         if moments:
             self._send_curve(moments[0]["video_id"])
 
