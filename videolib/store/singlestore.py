@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import random
-import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -40,6 +39,7 @@ from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
 
 from videolib.addresses import Secret, hide_password
 from videolib.errors import StoreError
+from videolib.store.load_data import load_statement
 from videolib.store.schema import DTYPES, FRAMES, ElementType, Vector, dot_product, has_table, stored_vector
 
 HAS_VECTOR_INDEX = True
@@ -262,32 +262,14 @@ def load_frames(
     config: Mapping[str, Any],
     credentials: Mapping[str, Secret],
 ) -> bool:
-    """Have the server load the files of frames; https://docs.singlestore.com, How to Bulk Load Vectors, LOAD DATA."""
+    """Have the server load the files of frames; StoreError, without the credentials, if it cannot."""
     dimension, element_type = stored_vector(connection)
     if element_types != {element_type}:
         raise StoreError(
             f"the files must have embeddings of {element_type}, as this database, got {', '.join(element_types)}: "
             f"call export_parquet with element_type={element_type!r}"
         )
-    if not folder.startswith("s3://"):
-        raise ValueError(
-            f"folder must be s3://…, which SingleStore loads from, got {folder!r}: export to there"
-        )
-    if link is not None and not re.fullmatch(r"\w+", link):
-        raise ValueError(f"link must be the name of a link, got {link!r}")
-    names = [column.name for column in FRAMES.columns]
-    mapping = ", ".join(f"{'@embedding' if name == 'embedding_data' else name} <- {name}" for name in names)
-    path = f"{folder}/frames/*.parquet"
-    if link is None:
-        source = "S3 :path CONFIG :config CREDENTIALS :credentials"
-        keys = Secret(json.dumps(credentials))
-        values = {"path": path, "config": json.dumps(config), "credentials": keys}
-    else:
-        source, values = f"LINK {link} :path", {"path": path.removeprefix("s3://")}
-    statement = text(
-        f"LOAD DATA {source} REPLACE INTO TABLE {FRAMES.name} FORMAT PARQUET ({mapping}) "
-        f"SET embedding_data = @embedding :> BLOB :> VECTOR({dimension}, {element_type})"
-    )
+    statement, values = load_statement(dimension, element_type, folder, link, config, credentials)
     try:
         connection.execute(statement, values)
     except DBAPIError as error:
