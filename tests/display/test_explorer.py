@@ -182,7 +182,7 @@ def test_what_is_set_in_python_goes_to_the_screen(sample, encoder):
         ({"start_seconds": 9, "end_seconds": 3}, "start_seconds must be below end_seconds, got 9 and 3"),
         (
             {"start_seconds": 500},
-            r"start_seconds must lie within what is searched, which is 142\.9\d* s long",
+            r"start_seconds must lie within what is searched, which is 142\.\d+ s long",
         ),
     ],
 )
@@ -231,8 +231,10 @@ def test_some_videos_and_a_part_of_them_are_searched_exactly(several, encoder, m
     alone.mark_complete("part")
     judged = judge(expected, query, alone, null_queries(encoder))
     assert screen.explorer.moments["p_value"].tolist() == judged["p_value"].tolist()
-    missing = screen.ask(kind="search", changes={"query_text": "a zebra"})["answer"][0]["moments"][0]
-    assert missing["sentence"].endswith("it is probably not in this part of these videos")
+    got = screen.ask(kind="search", changes={"query_text": "a zebra", "k": 20})["answer"][0]["moments"]
+    missing = [each["sentence"] for each in got if not each["found"]]
+    assert missing
+    assert all(each.endswith("it is probably not in this part of these videos") for each in missing)
     assert screen.explorer.query | part == screen.explorer.query
     got = screen.ask(kind="search", changes={"start_seconds": None, "video_id": "early"})["answer"][0]
     assert got["asked"]["start_seconds"] is None
@@ -262,10 +264,8 @@ def test_a_store_that_changes_is_searched_as_it_is(several, encoder):
     several.write_video(other, model=encoder.model, dimension=encoder.dimension, every_seconds=1.0)
     several.write_frames(several.read_frames("early").assign(video_id="other"))
     for _ in range(3):  # however often
-        got = screen.ask(kind="search", changes={"query_text": CAR})["answer"][0]
-        assert "other" in screen.explorer.moments["video_id"].tolist() or "early" in {
-            each["video_id"] for each in got["moments"]
-        }
+        got = screen.ask(kind="search", changes={"query_text": CAR, "video_id": "other"})["answer"][0]
+        assert len(got["moments"])
         assert "not complete" in got["notes"][0]
 
 
