@@ -19,7 +19,7 @@ from videolib import (
     similarity,
     text_query,
 )
-from videolib.demo import DEMO_MODEL_PATH, SAMPLE_VIDEO_PATH, sample_scenes
+from videolib.demo import DEMO_MODEL_PATH, SAMPLE_MARKS_PATH, SAMPLE_VIDEO_PATH, sample_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +52,23 @@ def captions(scenes, encoder) -> np.ndarray:
 
 def scene_at(times: np.ndarray, scenes: pd.DataFrame) -> np.ndarray:
     return np.searchsorted(scenes["start_seconds"], times, side="right") - 1
+
+
+def test_the_marks_are_those_of_the_scenes(scenes):
+    marks = pd.read_csv(SAMPLE_MARKS_PATH)
+    assert set(marks["title"]) == {SAMPLE_VIDEO_PATH.stem}
+    for query, own in marks.groupby("query"):
+        colour, thing = ["", *query.split()[1:]][-2:]
+        wanted = [
+            (row.start_seconds, row.end_seconds)
+            for row in scenes.itertuples()
+            for pair in ((row.object, row.colour), (row.second_object, row.second_colour))
+            if pair[0] == thing and colour in ("", pair[1])
+        ]
+        assert own["right"].tolist() == ([True] * len(wanted) if wanted else [False])
+        assert list(zip(own["start_seconds"].dropna(), own["end_seconds"].dropna(), strict=True)) == wanted
+    assert marks["right"].sum() == 61
+    assert (~marks["right"]).sum() == 12
 
 
 def recall(captions: np.ndarray, embeddings: np.ndarray, scene: np.ndarray) -> float:

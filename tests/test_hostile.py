@@ -18,6 +18,7 @@ from PIL import Image
 
 import videolib
 from tests.conftest import make_frames, make_video
+from tests.light import LightEncoder
 from tests.media import write_video
 from videolib import Frame, FrameStore, normalize
 
@@ -74,6 +75,11 @@ def walk_store(store: FrameStore, text: str) -> None:
     for name, expected in (("title", text), ("source", text), ("model", key)):
         assert set(videos[name]) == {expected}
     assert "<script>" not in shown(videos) + shown(store)
+    mark = {"query": text, "video_id": key, "start_seconds": 0.0, "end_seconds": 2.0, "right": True}
+    store.write_marks([mark], who=text)
+    marks = store.read_marks(query=text)
+    assert marks[["query", "video_id", "who"]].to_numpy().tolist() == [[text.strip(), key, text.strip()]]
+    assert "<script>" not in shown(marks)
     matches = store.search(ROWS[1], 5, video_id=key)
     assert set(matches["video_id"]) == {key}
     assert matches["frame_number"][0] == 2
@@ -114,8 +120,11 @@ def walk_store(store: FrameStore, text: str) -> None:
     assert loaded.read_frames(key)["frame_data"].tolist() == [jpeg()] * 3
     with pytest.raises(videolib.StoreError, match="model must be"):
         store.write_video(make_video("third"), model=f"{key}2", **MODEL)
+    assert copy.read_marks(video_id=key)["query"].tolist() == [text.strip()]
     store.delete_video(key)
     assert store.list_videos()["video_id"].tolist() == ["other"]
+    store.delete_marks(marks)
+    assert store.read_marks().empty
     assert len(store.read_frames("other")) == 3
 
 
@@ -212,6 +221,25 @@ def test_labels_and_null_queries(text, tmp_path, encoder, monkeypatch):
         videolib.label_frames(ROWS, [text * 99], encoder)
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_marks_and_their_evaluation(text, store, tmp_path):
+    store.write_video(make_video(title=text), model="m", dimension=ROWS.shape[1], every_seconds=1.0)
+    store.write_frames(make_frames("v1", ROWS))
+    store.mark_complete("v1")
+    path = tmp_path / "marks.csv"
+    row = {"query": text, "title": text, "start_seconds": 0, "end_seconds": 1, "right": True}
+    pd.DataFrame([row]).to_csv(path, index=False)
+    marks = videolib.load_marks(path, store)
+    assert marks[["query", "video_id"]].to_numpy().tolist() == [[text.strip(), "v1"]]
+    one, other = (
+        videolib.evaluate(store, LightEncoder(), marks, 1, queries={text.strip(): ROWS[n]}) for n in (1, 0)
+    )
+    assert (one.overall["mean"]["recall@1"], other.overall["mean"]["recall@1"]) == (0, 1)
+    assert videolib.compare_evaluations(one, other)["change"]["recall@1"] == 1
+    assert "<script>" not in shown(one) + shown(one.per_query)
+    videolib.plot_changes(one, other, names=(text[:30], "other"), title=text).savefig(io.BytesIO())
+
+
 def test_the_explorer(text, store, encoder, monkeypatch, tmp_path):
     monkeypatch.setenv("VIDEOLIB_MODEL_DIR", str(tmp_path))
     store.write_video(make_video(title=text, source=text), **MODEL | {"model": encoder.model})
@@ -275,7 +303,7 @@ def test_the_walk_leaves_no_public_function_out():
     classes = {"DownloadError", "ModelError", "StoreError", "VideoReadError", "VideolibError", "Encoder"}
     numbers = {"combine", "normalize", "refine", "similarity", "top_k"}  # they take no text
     results = {"Clip", "FrameIndex", "Preflight", "PreflightVideos", "Video", "Frame"}  # made by those above
-    results |= {"Parameters"}
+    results |= {"Evaluation", "Parameters"}
     public = set(videolib.__all__) - classes - numbers - results
     assert {name for name in public if f"videolib.{name}" not in here and f"{name}(" not in here} == set()
     methods = {name for name in dir(FrameStore) if not name.startswith("_")}

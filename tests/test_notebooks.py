@@ -1,8 +1,11 @@
 """The house style of notebooks, and that each runs alone."""
 
 import ast
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,7 +17,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from tests.media import write_video
 from tools import link_notebooks, run_demo
-from videolib import FrameStore
+from videolib import ClipEncoder, FrameStore, ingest
 from videolib.demo import sample_scenes
 
 pytestmark = pytest.mark.slow
@@ -223,6 +226,61 @@ def test_parameters_change_the_run(tmp_path):
     )
     assert caption_at(first_match(notebook)) == "a yellow star at night"
     assert (tmp_path / "mine.duckdb").exists()
+
+
+@pytest.mark.parametrize(("least_recall", "code"), [("0.5", 0), ("0.99", 1)])
+def test_a_pipeline_is_stopped_by_too_little_recall(least_recall, code, tmp_path):
+    """As a shell sees it: an exit code, and a last line that says why."""
+    path = next(path for path in NOTEBOOKS if path.stem == "07_evaluate")
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--no-progress-bar",
+        "--kernel",
+        "python3",
+        path,
+        "out.ipynb",
+    ]
+    done = subprocess.run(
+        [*command, "-p", "least_recall", least_recall],
+        cwd=tmp_path,
+        env=os.environ | {"VIDEOLIB_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    if code:
+        last = done.stderr.strip().splitlines()[-1]
+        assert re.search(r"recall@10 is 0.\d+, below least_recall, which is 0.99$", last)
+    else:
+        told = nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs[0]["data"]["text/plain"]
+        assert re.fullmatch(r"'recall@10 is 0.\d+, at least 0.5'", told)
+
+
+def test_marks_of_a_store_of_ones_own_are_evaluated(tmp_path):
+    video_path = write_video(tmp_path / "video.mp4", count=100)
+    where = {"video_path": str(video_path), "model": "demo", "store_path": str(tmp_path / "own.duckdb")}
+    store = FrameStore(where["store_path"])
+    video = ingest(video_path, ClipEncoder("demo"), store, progress=False)
+    mark = {
+        "query": "a red car",
+        "video_id": video.video_id,
+        "start_seconds": 1,
+        "end_seconds": 3,
+        "right": True,
+    }
+    store.write_marks([mark], who="Ada")
+    path = next(path for path in NOTEBOOKS if path.stem == "07_evaluate")
+    notebook = papermill.execute_notebook(
+        path,
+        tmp_path / "out.ipynb",
+        parameters=where | {"query_seconds": 0.0},
+        cwd=tmp_path,
+        progress_bar=False,
+        kernel_name="python3",
+    )
+    assert notebook.cells[-1].outputs[0]["data"]["text/plain"] == "'recall@10 is 1.000, at least 0'"
 
 
 def test_another_interval_on_the_same_store_is_stored_beside_the_first(tmp_path):

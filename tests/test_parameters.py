@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from videolib import FrameStore, check_parameters
-from videolib.demo import SAMPLE_VIDEO_PATH
+from videolib.demo import SAMPLE_MARKS_PATH, SAMPLE_VIDEO_PATH
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,11 @@ def test_a_video_of_ones_own_goes_with_the_real_model_and_another_store(source, 
     chosen = check_parameters(video_path=source)
     assert (chosen.video_path, chosen.model) == (source, "ViT-B/32")
     assert chosen.store_path == str(data / "videolib.duckdb")
+
+
+def test_marks_are_those_of_the_sample_video_or_those_that_the_store_of_ones_own_holds():
+    assert check_parameters().marks_path == str(SAMPLE_MARKS_PATH)
+    assert check_parameters(video_path=__file__).marks_path == ""
 
 
 def test_what_is_given_stands():
@@ -69,6 +74,8 @@ def test_home_is_expanded(tmp_path, monkeypatch):
         ({"wrong": ""}, []),
         ({"labels": "a car, a boat"}, ["a car", "a boat"]),
         ({"labels": ["a car", "a boat, red"]}, ["a car", "a boat, red"]),
+        ({"least_recall": "0.8"}, 0.8),
+        ({"marks_path": __file__}, __file__),
     ],
 )
 def test_what_is_unambiguous_is_taken(given, expected):
@@ -98,6 +105,8 @@ def test_what_is_unambiguous_is_taken(given, expected):
         ({"labels": None}, "labels must be one description or more, each once, got None"),
         ({"query_seconds": -1}, "query_seconds must be a number, 0 or more, got -1"),
         ({"query_seconds": [1]}, r"query_seconds must be a number, 0 or more, got \[1\]"),
+        ({"least_recall": 80}, "least_recall must be a number from 0 to 1, got 80"),
+        ({"marks_path": "no.csv"}, "marks_path must be an existing file, got 'no.csv': check the path"),
         ({"query_text": ""}, "query_text must describe what to look for, got ''"),
         ({"query_text": "  "}, "query_text must describe what to look for, got '  '"),
         (

@@ -2,7 +2,8 @@
 
     python tools/make_sample_video.py
 
-writes videolib/demo/sample.mp4 and videolib/demo/sample_scenes.csv. The main object of every scene is one of
+writes videolib/demo/sample.mp4, videolib/demo/sample_scenes.csv, and sample_marks.csv: when what a description of one
+or two words asks for is seen, and what is not in the video at all. The main object of every scene is one of
 the combinations held out of training. Scenes change by hard cuts, each near the middle between two whole seconds,
 so that a frame sampled on a whole second never lies on a cut.
 """
@@ -19,7 +20,9 @@ from pathlib import Path
 import av
 import numpy as np
 from demo_scenes import (
+    COLOURS,
     HELD_OUT,
+    OBJECTS,
     Image,
     Scene,
     Thing,
@@ -158,6 +161,34 @@ def write_scenes(shots: list[Shot], path: Path) -> None:
             )
 
 
+def write_marks(shots: list[Shot], path: Path) -> None:
+    """When each object and each coloured one is seen, and of each object a colour that never is; for `load_marks`."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    shown = {(thing.kind, thing.colour) for shot in shots for thing in shot.scene.things}
+    for kind in OBJECTS:
+        absent = next(colour for colour in COLOURS if (kind, colour) not in shown)
+        colours = [colour for colour in COLOURS if (kind, colour) in shown]
+        for colour in (None, *colours, absent):
+            spans[name_thing(kind, colour)] = [
+                (round(float(shot.first / RATE), 3), round(float(shot.end / RATE), 3))
+                for shot in shots
+                if any(thing.kind == kind and colour in (None, thing.colour) for thing in shot.scene.things)
+            ]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["query", "title", "start_seconds", "end_seconds", "right"])
+        for query, found in spans.items():
+            writer.writerows([query, "sample", *span, "true"] for span in found)
+            if not found:
+                writer.writerow([query, "sample", "", "", "false"])
+
+
+def name_thing(kind: str, colour: str | None) -> str:
+    """The plain text of an object, with its colour or without."""
+    words = f"{colour} {kind}" if colour else kind
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description="Draw the sample video.")
@@ -166,6 +197,7 @@ def main() -> None:
     given = parser.parse_args()
     shots = plan(given.seed)
     write_scenes(shots, given.out / "sample_scenes.csv")
+    write_marks(shots, given.out / "sample_marks.csv")
     write_video(shots, given.out / "sample.mp4")
 
 

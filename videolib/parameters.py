@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from videolib.addresses import hide_secrets, is_address, local_path, store_file
-from videolib.demo import SAMPLE_VIDEO_PATH
+from videolib.demo import SAMPLE_MARKS_PATH, SAMPLE_VIDEO_PATH
 from videolib.model_names import split_open_clip
 
 
@@ -32,6 +32,8 @@ class Parameters:
     right: list[int]
     wrong: list[int]
     labels: list[str]
+    marks_path: str
+    least_recall: float
 
 
 def check_parameters(
@@ -53,6 +55,8 @@ def check_parameters(
     right: object = (),
     wrong: object = (),
     labels: object = ("a car",),
+    marks_path: object = "",
+    least_recall: object = 0.0,
 ) -> Parameters:
     """Check what a person, a job or papermill gave to a notebook, before anything is opened or loaded.
 
@@ -85,6 +89,11 @@ def check_parameters(
         Ranks: whole numbers, 1 or more. As text they stand between commas, as the labels do.
     labels
         One description or more, each once.
+    marks_path
+        An existing file of marks, as `load_marks` takes it; empty for those of the sample video, or with a video of
+        one's own for those that the store holds, which is again empty.
+    least_recall
+        From 0, which any answer reaches, to 1.
 
     Raises
     ------
@@ -116,6 +125,10 @@ def check_parameters(
         right=[_whole("right", rank) for rank in _several(right)],
         wrong=[_whole("wrong", rank) for rank in _several(wrong)],
         labels=_labels(labels),
+        marks_path=_file("marks_path", marks_path) or ("" if video else str(SAMPLE_MARKS_PATH)),
+        least_recall=_number(
+            "least_recall", least_recall, "a number from 0 to 1", lambda value: 0 <= value <= 1
+        ),
     )
 
 
@@ -144,11 +157,16 @@ def _source(name: str, value: object) -> str:
     text = str(value)
     if not text or is_address(text):
         return text
+    return _file(name, text, "an existing file or an http(s) address")
+
+
+def _file(name: str, value: object, rule: str = "an existing file") -> str:
+    text = str(value)
+    if not text:
+        return text
     path = local_path(text)
     if not path.is_file():
-        raise ValueError(
-            f"{name} must be an existing file or an http(s) address, got {hide_secrets(text)!r}: check the path"
-        )
+        raise ValueError(f"{name} must be {rule}, got {hide_secrets(text)!r}: check the path")
     return str(path)
 
 

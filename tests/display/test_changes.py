@@ -36,7 +36,7 @@ def test_what_changed_stands_in_the_order_of_its_change():
     colors = [line.get_color() for line in figure.axes[0].lines]
     assert colors[0] == colors[1] != colors[2]
     title = figure.get_suptitle()
-    assert re.match(r"recall@10\nplain 0.40, balanced 0.62: change \+0.2[23], ", title)
+    assert re.match(r"recall@10\nplain 0.40, balanced 0.62: change \+0.2[23], its 95 % interval ", title)
     assert title.endswith("2 better, 1 worse, 1 the same")
 
 

@@ -236,7 +236,7 @@ def test_the_same_seed_gives_the_same_interval(filled):
         ({"k": 2.5}, "k must be a whole number"),
         ({"ranked": "moments"}, "ranked one of frames, frames_of_video, videos, got 10 and 'moments'"),
         ({"marks": [mark("a", "gone", 1, 2)]}, "marks must be of videos that are stored, got 1 of others"),
-        ({"marks": []}, "marks must be of videos that are stored, got 0"),
+        ({"marks": []}, "marks must be of videos that are stored, got none: make some with explore"),
         (
             {"marks": [mark("a", "v0", 1, 2), mark("a", "v0", right=False)]},
             "marks must agree, got 'a' as right in 'v0'",

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DEMO_MODEL_PATH", "SAMPLE_VIDEO_PATH", "sample_scenes"]
+__all__ = ["DEMO_MODEL_PATH", "SAMPLE_MARKS_PATH", "SAMPLE_VIDEO_PATH", "sample_scenes"]
 
 _FOLDER = Path(__file__).resolve().parent
 
 DEMO_MODEL_PATH: Path = _FOLDER / "demo_clip.pt"
 SAMPLE_VIDEO_PATH: Path = _FOLDER / "sample.mp4"
+SAMPLE_MARKS_PATH: Path = _FOLDER / "sample_marks.csv"
 
 
 def sample_scenes() -> pd.DataFrame:

@@ -55,7 +55,7 @@ def plot_changes(
     changed = pairs[pairs["change"] != 0] if pairs["change"].any() else pairs
     kept = changed.iloc[changed["change"].abs().argsort(kind="stable")[::-1][:most]]
     kept = kept.sort_values("change", kind="stable", ascending=False)
-    lines = [title or measure, _tell(before, after, measure, names)]
+    lines = [title or measure, *_tell(before, after, measure, names)]
     if len(kept) < len(changed):
         lines.append(f"The {len(kept)} that changed most of {len(changed)}.")
     told = "\n".join(fit_text(line, columns=WIDTH_INCHES * COLUMNS_PER_INCH) for line in lines)
@@ -89,10 +89,11 @@ def _labels(rows: pd.DataFrame) -> list[str]:
     return [fit_text(text, columns=QUERY_COLUMNS) for text in texts]
 
 
-def _tell(before: Evaluation, after: Evaluation, measure: str, names: tuple[str, str]) -> str:
+def _tell(before: Evaluation, after: Evaluation, measure: str, names: tuple[str, str]) -> list[str]:
     row = compare_evaluations(before, after).loc[measure]
-    return (
-        f"{names[0]} {row['before']:.2f}, {names[1]} {row['after']:.2f}: change {row['change']:+.2f}, "
-        f"{row['low']:+.2f} to {row['high']:+.2f}; {row['better']:.0f} better, {row['worse']:.0f} worse, "
-        f"{row['same']:.0f} the same"
-    )
+    span = f"{row['low']:+.2f} to {row['high']:+.2f}"
+    return [
+        f"{names[0]} {row['before']:.2f}, {names[1]} {row['after']:.2f}: "
+        f"change {row['change']:+.2f}, its 95 % interval {span}",
+        f"{row['better']:.0f} better, {row['worse']:.0f} worse, {row['same']:.0f} the same",
+    ]

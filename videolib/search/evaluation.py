@@ -94,7 +94,8 @@ def evaluate(
     What is relevant: a frame within a span that is marked as right, or of a video that is, from its start up to its
     end, not included; a right span without a frame of the store counts as one that is not found. What nobody marked
     counts as wrong. Ties go to the earlier frame, as in a search. Measures of a query that has nothing right
-    are NaN, and not counted.
+    are NaN, and not counted. Where frames are sampled more often more are relevant, and fewer of them fit in k: compare
+    samplings by R1.
 
     ======================  ===============================================================================
     recall@k                share of what is relevant among the first k
@@ -186,9 +187,8 @@ def _of_videos(marks: pd.DataFrame, index: FrameIndex) -> pd.DataFrame:
     known = known.merge(videos, on="content_id")
     left_out = len(marks) - known["row"].nunique()
     if known.empty:
-        raise ValueError(
-            f"marks must be of videos that are stored, got {len(marks):,} of others: see list_videos()"
-        )
+        got = f"{len(marks):,} of others: see list_videos()" if len(marks) else "none: make some with explore"
+        raise ValueError(f"marks must be of videos that are stored, got {got}")
     if left_out:
         warnings.warn(
             f"marks of videos that are not stored are left out: {left_out:,} of {len(marks):,}", stacklevel=3

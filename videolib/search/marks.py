@@ -164,7 +164,7 @@ def _by_title(rows: pd.DataFrame, store: Listed, missing_ok: bool) -> pd.DataFra
 
 def _texts(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     is_text = values.map(lambda value: isinstance(value, str)).astype(bool)
-    texts = values.astype(str).str.strip()
+    texts = values.astype(str) if name == "video_id" else values.astype(str).str.strip()
     rule = f"{name} must be a text of at most {LONGEST[name]:,} characters"
     is_right = is_text & (texts.str.len() <= LONGEST[name])
     if name != "who":
