@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from videolib.display.figures import COLUMNS_PER_INCH, MARK_COLOR, TITLE_STYLE
+from videolib.display.described import MARK_COLOR, TITLE_STYLE, DescribedFigure, describe, on_paper
+from videolib.display.figures import COLUMNS_PER_INCH
 from videolib.display.text import fit_text, font_families
 from videolib.search import Evaluation, changes, compare_evaluations
 
@@ -14,6 +15,7 @@ WIDTH_INCHES, ROW_INCHES, QUERY_COLUMNS = 9, 0.3, 45
 BETTER, WORSE, SAME = "#2a7f62", MARK_COLOR, "#8a8a8a"
 
 
+@on_paper
 def plot_changes(
     before: Evaluation,
     after: Evaluation,
@@ -60,7 +62,7 @@ def plot_changes(
         lines.append(f"The {len(kept)} that changed most of {len(changed)}.")
     told = "\n".join(fit_text(line, columns=WIDTH_INCHES * COLUMNS_PER_INCH) for line in lines)
     size = (WIDTH_INCHES, ROW_INCHES * len(kept) + 1.1 + 0.2 * told.count("\n"))
-    figure, axis = plt.subplots(figsize=size, layout="constrained", facecolor="white")
+    figure, axis = plt.subplots(figsize=size, layout="constrained", FigureClass=DescribedFigure)
     plt.close(figure)
     for place, (one, other) in enumerate(zip(kept["before"], kept["after"], strict=True)):
         color = BETTER if other > one else WORSE if other < one else SAME
@@ -78,6 +80,8 @@ def plot_changes(
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(told, **TITLE_STYLE, family=font_families())
+    each = zip(_labels(kept), kept["before"], kept["after"], strict=True)
+    describe(figure, measure, "", (f"{label}: {one:.2f}, then {other:.2f}" for label, one, other in each))
     return figure
 
 
