@@ -33,7 +33,10 @@ def printed(tmp_path_factory) -> list[str]:
 
 def test_the_first_example_prints_what_stands_below_it(printed):
     shown = re.search(r"```text\n(.*?)```", README, re.S)[1]
-    assert printed[0] == shown
+    similarity = re.compile(r"0\.\d\d$", re.M)  # its last digit is that of the processor's precision
+    assert similarity.sub("", printed[0]) == similarity.sub("", shown)
+    told, expected = ([float(each) for each in similarity.findall(text)] for text in (printed[0], shown))
+    assert told == pytest.approx(expected, abs=0.011)
 
 
 def test_every_make_target_it_names_exists():
