@@ -418,7 +418,11 @@ def test_a_file_that_is_gone_is_shown_by_the_stored_pictures(stored, sample, enc
         got, pictures = screen.ask(kind="play", **key(screen.explorer.moments))["slides"]
     finally:
         os.rename(stored / "elsewhere.mp4", path)
-    assert got["sentence"] == f"These are the stored pictures, without sound: no video file at {path}."
+    video_id = screen.explorer.moments["video_id"][0]
+    assert got["sentence"] == (
+        f"These are the stored pictures, without sound: no video file at {path}; "
+        f"store.relocate_video({video_id!r}, path) tells where it was moved to."
+    )
     assert len(pictures) == 7
     assert {Image.open(io.BytesIO(each)).size for each in pictures} == {(480, 270)}
     assert "clip" in screen.ask(kind="play", **key(screen.explorer.moments))  # it is there again

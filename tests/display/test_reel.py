@@ -95,10 +95,27 @@ def test_the_store_knows_where_the_videos_are(store, tmp_path, capsys):
         make_reel(moments.assign(video_id="v2"), tmp_path / "reel.mp4", store=store)
 
 
+def test_a_file_that_was_moved_is_found_again_once_the_store_knows(store, tmp_path):
+    path = write_video(tmp_path / "video.mp4")
+    video = probe_video(path)
+    store.write_video(video, model="m", dimension=4, every_seconds=1.0)
+    moments = make_moments((path, 0.5, 1.0), video_id=video.video_id).drop(columns="source")
+    moved = path.rename(tmp_path / "elsewhere.mp4")
+    with pytest.raises(
+        VideoReadError, match=r"/video.mp4 is gone.* tell the store by relocate_video\(video_id, path"
+    ):
+        make_reel(moments, tmp_path / "reel.mp4", store=store, **SIZE)
+    store.relocate_video(video.video_id, moved)
+    make_reel(moments, tmp_path / "reel.mp4", store=store, **SIZE)
+    assert probe_video(tmp_path / "reel.mp4").duration_seconds == pytest.approx(0.5, abs=0.005)
+
+
 def test_a_video_that_is_gone_is_named_with_its_place_before_anything_is_written(tmp_path):
     path = write_video(tmp_path / "video.mp4")
     moments = make_moments((path, 0, 1), (tmp_path / "gone.mp4", 0, 1))
-    with pytest.raises(VideoReadError, match=r"/.*gone.mp4 is gone, which moments were found in; bring back"):
+    with pytest.raises(
+        VideoReadError, match=r"/.*gone.mp4 is gone.*: if a file was moved, put its path into"
+    ):
         make_reel(moments, tmp_path / "reel.mp4", **SIZE)
     assert list(tmp_path.iterdir()) == [path]
 

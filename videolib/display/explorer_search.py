@@ -288,9 +288,10 @@ class Searcher:
         frames = self.store.read_frames(moment["video_id"], start_seconds=start, end_seconds=end)
         pictures = frames["frame_data"].tolist() or [moment["frame_data"]]
         chosen = spread_evenly(len(pictures), min(MOST_SLIDES, len(pictures)))
-        why = (
-            f"the video cannot be read ({error})" if Path(source).is_file() else f"no video file at {source}"
-        )
+        why = f"the video cannot be read ({error})"
+        if not Path(source).is_file():
+            mend = f"store.relocate_video({moment['video_id']!r}, path)"
+            why = f"no video file at {source}; {mend} tells where it was moved to"
         sentence = f"These are the stored pictures, without sound: {why}."
         return Played(tuple(pictures[place] for place in chosen), start, end, sentence)
 

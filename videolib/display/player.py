@@ -7,6 +7,8 @@ import os
 
 from IPython.display import Video as VideoDisplay
 
+from videolib.addresses import is_address, local_path
+from videolib.errors import VideoReadError
 from videolib.video import encode_clip, read_timeline, written
 
 CLIP_FRAMES_PER_SECOND = 15
@@ -44,6 +46,11 @@ def play_clip(
         raise ValueError(f"duration_seconds must lie between 0 and 60, got {duration_seconds}")
     if height < 2:
         raise ValueError(f"height must be 2 or more, got {height}")
+    if not is_address(path) and not local_path(path).exists():
+        raise VideoReadError(
+            f"{local_path(path)} does not exist: check the path; if the file of a stored video was moved, the store "
+            "learns it by relocate_video(video_id, path)"
+        )
     timeline = read_timeline(path)
     height = min(height, timeline.height) // 2 * 2 or 2  # H.264 wants even sides
     width = round(timeline.width * height / timeline.height / 2) * 2 or 2

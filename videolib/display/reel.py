@@ -107,10 +107,15 @@ def find_files(moments: pd.DataFrame, store: FrameStore | None, *, progress: boo
             raise StoreError(f"the store has no video {min(gone)!r} any more; leave its moments out")
         sources = known[moments["video_id"]].tolist()
     files = {source: fetch_video(source, progress=progress) for source in dict.fromkeys(sources)}
-    if gone := {os.fspath(path.absolute()) for path in files.values() if not path.is_file()}:
+    if lost := sorted({os.fspath(path.absolute()) for path in files.values() if not path.is_file()}):
+        mend = (
+            "put its path into source"
+            if store is None
+            else "tell the store by relocate_video(video_id, path)"
+        )
         raise VideoReadError(
-            f"{', '.join(sorted(gone))} {'is' if len(gone) == 1 else 'are'} gone, which moments were found in; bring "
-            "back what was moved, or leave these moments out"
+            f"{', '.join(lost)} {'is' if len(lost) == 1 else 'are'} gone, which moments were found in: if a file was "
+            f"moved, {mend}, else leave its moments out"
         )
     return [files[source] for source in sources]
 

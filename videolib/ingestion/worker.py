@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from videolib.addresses import hide_secrets, is_address
+from videolib.content import content_digest
 from videolib.downloads import download_video
 from videolib.errors import DownloadError, VideoReadError
 from videolib.ingestion.pipeline import BATCH_SIZE, embed_samples, one_thread_workers
 from videolib.store import FrameStore, mean_bytes
 from videolib.types import Sampling, Video
-from videolib.video import SamplePlan, checked_path, describe, digest, plan_samples, read_timeline
+from videolib.video import SamplePlan, checked_path, describe, plan_samples, read_timeline
 
 if TYPE_CHECKING:
     from videolib.encoding import Encoder
@@ -103,7 +104,7 @@ class Worker:
         """
         path = self._fetch(source)
         size = path.stat().st_size if is_address(source) else 0
-        if content_id is not None and digest(path) == content_id:
+        if content_id is not None and content_digest(path) == content_id:
             return Opened(content_id, downloaded_bytes=size)
         timeline = read_timeline(path)
         video = describe(timeline, hide_secrets(source))

@@ -8,7 +8,6 @@ from .films import letterbox as letterbox
 from .films import written as written
 from .frames import checked_path as checked_path
 from .frames import describe as describe
-from .frames import digest as digest
 from .frames import extract_frames as extract_frames
 from .frames import probe_video as probe_video
 from .frames import read_frame as read_frame

@@ -7,7 +7,6 @@ the timeline: a frame that did not come, or came damaged, is never replaced by a
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import warnings
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from videolib.addresses import hide_secrets, is_address, local_path
+from videolib.content import content_digest
 from videolib.errors import VideoReadError
 from videolib.types import Frame, RGBArray, Sampling, Video
 from videolib.video.decoder import first_frame, to_rgb
@@ -29,8 +29,6 @@ from videolib.video.timeline import Timeline, lay_out
 from videolib.video.unreadable import find_reason
 
 T = TypeVar("T")
-
-_CHUNK_BYTES, _CHUNKS = 1 << 20, 16  # what `video_id` reads of a file larger than their product
 
 
 def probe_video(path: str | os.PathLike[str]) -> Video:
@@ -64,7 +62,7 @@ def read_timeline(path: str | os.PathLike[str]) -> Timeline:
 def describe(timeline: Timeline, source: str) -> Video:
     """Describe the file of a timeline, as `probe_video` does."""
     return Video(
-        video_id=digest(timeline.table.path),
+        video_id=content_digest(timeline.table.path),
         title=_storable(timeline.table.path.stem),
         source=_storable(source),
         duration_seconds=float(timeline.duration),
@@ -224,17 +222,3 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
 def _storable(name: str) -> str:
     """Write the bytes of a file name that are no UTF-8, which no database takes, as \\xE9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def digest(path: Path) -> str:
-    """Compute the `video_id` of a file, as `probe_video` tells it."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"{size}:".encode())
-    with path.open("rb") as file:
-        if size <= _CHUNK_BYTES * _CHUNKS:
-            digest.update(file.read())
-        else:
-            for chunk in range(_CHUNKS):
-                file.seek((size - _CHUNK_BYTES) * chunk // (_CHUNKS - 1))
-                digest.update(file.read(_CHUNK_BYTES))
-    return digest.hexdigest()[:32]
