@@ -121,6 +121,8 @@ def walk_store(store: FrameStore, text: str) -> None:
     with pytest.raises(videolib.StoreError, match="model must be"):
         store.write_video(make_video("third"), model=f"{key}2", **MODEL)
     assert copy.read_marks(video_id=key)["query"].tolist() == [text.strip()]
+    with pytest.raises(videolib.VideoReadError, match="is not a file"):
+        store.relocate_video(key, text.replace("/", "_")[:60])
     store.delete_video(key)
     assert store.list_videos()["video_id"].tolist() == ["other"]
     store.delete_marks(marks)
@@ -159,6 +161,7 @@ def test_a_video_file(odd_video, file_name, encoder, tmp_path):
     video = videolib.probe_video(odd_video)
     assert (video.title, video.source) == (file_name, os.fspath(odd_video))
     assert videolib.fetch_video(odd_video) == odd_video
+    assert "<script>" not in shown(video)
     assert isinstance(next(videolib.extract_frames(odd_video)), Frame)
     assert isinstance(videolib.read_frame(odd_video, 1), Frame)
     assert "<script>" not in shown(videolib.preflight(odd_video, encoder))
@@ -261,6 +264,15 @@ def test_a_reel_and_an_edit_list(odd_video, file_name, text, tmp_path):
     timeline = json.loads((tmp_path / f"{file_name}.otio").read_text(encoding="utf-8"))
     clips = timeline["tracks"]["children"][0]["children"]
     assert [timeline["name"], *(clip["name"] for clip in clips)] == [text, text, file_name]
+
+
+def test_a_card(text, file_name, tmp_path):
+    moments = make_frames(text[:60], ROWS).assign(
+        start_seconds=0.0, peak_seconds=0.0, end_seconds=9.0, title=text, sentence=text, frame_data=jpeg()
+    )
+    path = tmp_path / f"{file_name}.html"
+    videolib.save_card(moments, path, query_text=text)
+    assert "<script>" not in path.read_text(encoding="utf-8")
 
 
 def test_queries_and_pictures(text, tmp_path, encoder):

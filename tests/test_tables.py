@@ -3,14 +3,27 @@
 import base64
 import io
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import make_frames, make_video
-from videolib import FrameStore, match_frames, normalize, plot_frames
+from videolib import (
+    FrameStore,
+    NullQueries,
+    find_moments,
+    find_sequences,
+    judge,
+    match_frames,
+    moments_of,
+    normalize,
+    plot_frames,
+)
 from videolib.images import encode_jpeg
+from videolib.tables import FrameTable
 
 ROWS = normalize(np.random.default_rng(0).normal(size=(6, 32)))
 JPEG = encode_jpeg(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
@@ -71,12 +84,125 @@ def test_pictures_go_out_where_they_are_asked_for(store):
     assert [base64.b64decode(text) for text in back["frame_data"]] == [JPEG] * len(matches)
 
 
-def test_the_display_of_a_table_is_short_and_tells_of_the_pictures(table):
-    with pd.option_context("display.width", 1000, "display.max_columns", None):
-        texts = (repr(table), table._repr_html_())
-    for text in texts:
-        assert len(text) < 1000 * len(table)
-        assert "frame_data" in text
+def test_the_display_of_a_table_is_short_and_has_the_pictures_small(table):
+    text, html = repr(table), table._repr_html_()
+    assert "frame_data" in text
+    assert f"{len(JPEG):,} bytes" in text
+    assert len(text) < 300 * (1 + len(table))
+    pictures = re.findall(r'base64,([^"]+)"', html)
+    assert len(pictures) == len(table)
+    for picture in pictures:
+        assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (120, 80)
+        assert len(picture) < 6000  # of noise, which compresses worst
+    assert max(map(len, re.sub(r"base64,[^\"]+", "", html).splitlines())) < 200
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as its HTML has it; of a picture, what is said of it."""
+    html = re.sub(r'<img alt="([^"]*)"[^>]*>', r"\1", table._repr_html_())
+    rows = [re.findall("<td>(.*?)</td>", row) for row in html.split("<tr>")[1:]]
+    return pd.DataFrame(rows, columns=table.columns)
+
+
+TIMES = ("timestamp_seconds", "start_seconds", "peak_seconds", "end_seconds")
+
+
+def make_table(**columns) -> FrameTable:
+    rows = len(next(iter(columns.values())))
+    return FrameTable({"rank": range(1, rows + 1), "title": "talk", "frame_data": [JPEG] * rows, **columns})
+
+
+def test_times_are_m_ss_and_told_apart_and_a_picture_is_told_in_words():
+    table = shown(make_table(timestamp_seconds=[5.0, 65.0, 3661.9]))
+    assert table["timestamp_seconds"].tolist() == ["0:05", "1:05", "1:01:01"]
+    assert table["frame_data"].tolist() == ["1 · talk · 0:05", "2 · talk · 1:05", "3 · talk · 1:01:01"]
+    table = shown(make_table(timestamp_seconds=[12.0, 12.25, 12.5]))
+    assert table["timestamp_seconds"].tolist() == ["0:12.0", "0:12.2", "0:12.5"]
+    moments = make_table(start_seconds=[5.5], peak_seconds=[12.0], end_seconds=[12.75])
+    assert shown(moments)[[*TIMES[1:]]].values.tolist() == [["0:05.5", "0:12.0", "0:12.7"]]
+    odd = make_table(timestamp_seconds=[np.nan, np.inf, 3.0])
+    assert shown(odd)["timestamp_seconds"].tolist() == ["NaN", "inf", "0:03"]
+
+
+@pytest.mark.parametrize("count", [21, 60, 61, 500])
+def test_a_long_table_shows_some_rows_and_few_pictures(count):
+    table = make_table(timestamp_seconds=np.arange(count) / 10)
+    html = table._repr_html_()
+    assert html.count("<img") == (10 if count > 60 else 20)
+    assert len(html) < 150_000
+    assert len(repr(table).splitlines()) < 70
+    if count > 60:
+        assert f"{count} rows \N{MULTIPLICATION SIGN} 4 columns" in html
+        assert "0:00.0" in html
+
+
+def test_what_is_no_picture_is_no_error():
+    table = make_table(timestamp_seconds=[1.0, 2.0, 3.0, 4.0])
+    table["frame_data"] = [b"no JPEG", None, np.nan, "aGVsbG8="]
+    assert shown(table)["frame_data"].tolist()[0] == "no picture"
+    assert "aGVsbG8=" in table._repr_html_()
+    assert "no JPEG" not in repr(table) + table._repr_html_()
+
+
+def test_an_embedding_is_told_by_its_shape(store):
+    frames = store.read_frames("v1")
+    for text in (repr(frames), frames._repr_html_()):
+        assert text.count("(32,) float32") == len(frames)
+
+
+def test_what_is_typed_stays_text_and_no_row_is_wider_than_a_terminal():
+    digest = "0123456789abcdef" * 2
+    title = '<script>alert(1)</script>\x1b[31m "a" ' + "long " * 99
+    table = make_table(
+        timestamp_seconds=[1.0], video_id=[f"{digest}@0.5s"], sentence=["it is probably not there, " * 9]
+    ).assign(title=title, **{"<b>": "<i>"})
+    html, text = table._repr_html_(), repr(table)
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert "01234567…@0.5s" in html
+    assert "01234567…@0.5s" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 101  # pandas ends a broken line with a backslash
+    assert max(map(len, re.sub(r"base64,[^\"]+", "", html).splitlines())) < 500
+
+
+def test_options_of_pandas_hold(store):
+    matches = store.search(ROWS[2])
+    with pd.option_context("display.notebook_repr_html", False):
+        assert matches._repr_html_() is None
+    with pd.option_context("display.max_rows", 3, "display.min_rows", 2, "display.precision", 2):
+        assert matches._repr_html_().count("<img") == 2
+        assert "[5 rows x 7 columns]" in repr(matches)
+    with pd.option_context("display.large_repr", "info", "display.max_rows", 2):
+        assert "RangeIndex" in repr(matches)
+        assert "RangeIndex" in matches._repr_html_()
+
+
+def test_moments_and_frames_of_every_origin_have_this_form(store):
+    index = store.load_index()
+    curve = store.similarities(ROWS[2], "v1")
+    for table in (
+        find_moments(store, ROWS[2]),
+        find_moments(index, ROWS[2]),
+        find_moments(store, ROWS[2], 0),
+        moments_of(curve),
+        moments_of(curve.head(0)),
+        find_sequences(store, ROWS[1:3]),
+        judge(
+            store.search(ROWS[2]), ROWS[2], store, NullQueries(("x",) * 99, np.repeat(ROWS[:1], 99, axis=0))
+        ),
+    ):
+        assert isinstance(table, FrameTable)
+        assert "frame_data" in table._repr_html_()
+        assert "frame_data" in repr(table)
+
+
+def test_the_same_name_twice_is_shown(store):
+    matches = store.search(ROWS[2])
+    for table in (pd.concat([matches, matches], axis=1), pd.concat({"a": matches, "b": matches}, axis=1)):
+        assert "rank" in repr(table)
+        assert "rank" in table._repr_html_()
 
 
 def test_it_is_a_table_as_any_other(table, tmp_path):

@@ -8,12 +8,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from videolib.shown import facts_html, facts_text
+from videolib.times import format_seconds
+
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 RGBArray: TypeAlias = npt.NDArray[np.uint8]
 Sampling = Literal["interval", "keyframes", "shots"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Video:
     """One video file: `video_id` is a digest of its content, sizes are as displayed, title is the file stem."""
 
@@ -24,6 +27,19 @@ class Video:
     width: int
     height: int
     frames_per_second: float
+
+    def __repr__(self) -> str:
+        return facts_text("Video", vars(self))
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "title": self.title,
+            "length": format_seconds(self.duration_seconds),
+            "picture": f"{self.width} x {self.height}, {self.frames_per_second:.4g} frames a second",
+            "source": self.source,
+            "video_id": self.video_id,
+        }
+        return facts_html("Video", facts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -357,7 +357,9 @@ def test_preflight_tells_frames_and_bytes(encoder, undisturbed):
     stored = undisturbed.read_frames(told.video.video_id)
     real = sum(map(len, stored["frame_data"])) + 84 * 4 * 512
     assert 0.5 < told.store_bytes / real < 2
-    assert re.fullmatch(r"2\.4 minutes of video: 84 frames, about .* seconds and \d+ MB .*", repr(told))
+    assert re.fullmatch(
+        r"2\.4 minutes of video: 84 frames, about .* seconds on this machine,\n\d+ MB in a .*", repr(told)
+    )
     assert repr(told).endswith(f"as a new DuckDB file {round(told.file_bytes / 1e6)} MB")
 
 

@@ -1,3 +1,4 @@
+from .card import save_card as save_card
 from .changes import plot_changes as plot_changes
 from .edit_list import export_edit_list as export_edit_list
 from .explorer import explore as explore

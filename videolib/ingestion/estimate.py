@@ -17,7 +17,9 @@ from videolib.errors import DownloadError, VideoReadError
 from videolib.ingestion.pipeline import embed_samples
 from videolib.ingestion.sources import Source, find_sources
 from videolib.progress import tqdm
+from videolib.shown import facts_html
 from videolib.store import FrameStore, file_bytes, mean_bytes
+from videolib.times import format_seconds
 from videolib.types import Sampling, Video
 from videolib.video import describe, plan_samples, read_timeline
 
@@ -49,9 +51,19 @@ class Preflight:
     def __repr__(self) -> str:
         return (
             f"{_tell_seconds(self.video.duration_seconds)} of video: {self.frame_count:,} frames, about "
-            f"{_tell_seconds(self.seconds)} and {_tell_megabytes(self.store_bytes)} on this machine, as a new DuckDB "
-            f"file {_tell_megabytes(self.file_bytes)}"
+            f"{_tell_seconds(self.seconds)} on this machine,\n{_tell_megabytes(self.store_bytes)} in a store, as a new "
+            f"DuckDB file {_tell_megabytes(self.file_bytes)}"
         )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "video": f"{self.video.title}, {format_seconds(self.video.duration_seconds)}",
+            "frames": f"{self.frame_count:,}",
+            "time": f"about {_tell_seconds(self.seconds)} on this machine",
+            "room": f"{_tell_megabytes(self.store_bytes)} in a store, as a new DuckDB file "
+            f"{_tell_megabytes(self.file_bytes)}",
+        }
+        return facts_html("What an ingest will take", facts)
 
 
 def preflight(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from videolib.search.similarities import check_k, normalize
+from videolib.tables import FrameTable
 
 MOMENT_COLUMNS = [
     "rank", "video_id", "title", "start_seconds", "peak_seconds", "end_seconds", "similarity",
@@ -237,13 +238,14 @@ def _in_order(moments: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(moments: pd.DataFrame) -> pd.DataFrame:
-    return moments.assign(rank=np.arange(1, len(moments) + 1)).reindex(columns=MOMENT_COLUMNS)
+    ranked = moments.assign(rank=np.arange(1, len(moments) + 1)).reindex(columns=MOMENT_COLUMNS)
+    return FrameTable(ranked)
 
 
 def _no_moments() -> pd.DataFrame:
     types = dict.fromkeys(MOMENT_COLUMNS, "object") | dict.fromkeys(MOMENT_COLUMNS[3:7], "float64")
     types |= {"rank": "int64", "frame_number": "int64"}
-    return pd.DataFrame(columns=MOMENT_COLUMNS).astype(types)
+    return FrameTable(columns=MOMENT_COLUMNS).astype(types)
 
 
 def _check_levels(open_at: float, extend_to: float) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from videolib.store.curves import Curves
 from videolib.store.embeddings import Embedded
 from videolib.store.marks import Marking
+from videolib.store.overview import Overview
 from videolib.store.relocating import Relocating
 from videolib.store.vector_index import VectorIndexing
 from videolib.store.writing import Writing
 
 
-class FrameStore(Curves, Embedded, Marking, Writing, Relocating, VectorIndexing):
+class FrameStore(Overview, Embedded, Marking, Writing, Relocating, VectorIndexing):
     """Videos and their embedded frames in a database, searched by the database.
 
     A store holds the embeddings of one model. It is kept in DuckDB, one file without a server, or in
