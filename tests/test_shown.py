@@ -3,10 +3,11 @@
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from tests.conftest import make_video
-from videolib import Preflight
+from videolib import Preflight, PreflightVideos
 from videolib.shown import facts_html, facts_text, shorten, shorten_id, thumbnail_html
 
 HOSTILE = '<script>alert("x")</script>&lt;\x1b[31m\n\u202e'
@@ -49,6 +50,16 @@ def test_a_preflight(text):
     texts = check_html(told._repr_html_())
     assert "72,000" in texts
     assert "about 117 minutes on this machine" in texts
+
+
+@pytest.mark.parametrize("failed", [0, 2])
+def test_a_preflight_of_many(failed):
+    problems = pd.DataFrame({"source": [HOSTILE] * failed, "error": LONG})
+    told = PreflightVideos(10_000, problems, 36e6, 36_000_000, 9e6, 10**12, 2 * 10**12)
+    assert max(map(len, repr(told).splitlines())) <= 100
+    texts = check_html(told._repr_html_())
+    assert "10,000, 10000:00:00 together" in texts
+    assert ("2: see problems" in texts) is (failed == 2)
 
 
 def test_an_encoder(encoder, monkeypatch):

@@ -276,4 +276,4 @@ def test_preflight_tells_what_all_will_take(folder, store):
     assert told.store_bytes == pytest.approx(
         first.store_bytes / first.frame_count * told.frame_count, rel=0.3
     )
-    assert repr(told).startswith("8 videos, 2 more that cannot be read: 40 seconds, 40 frames, about ")
+    assert repr(told).startswith("8 videos, 2 more that cannot be read: 40 seconds, 40 frames,\nabout ")

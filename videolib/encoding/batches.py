@@ -15,10 +15,21 @@ from videolib.cores import available_cores
 from videolib.errors import ModelError
 from videolib.images import ImageSource, open_image
 from videolib.search import normalize
+from videolib.shown import facts_html
 from videolib.types import FloatArray, Frame, RGBArray
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 T = TypeVar("T")
+
+
+def encoder_html(encoder: Any, height: int, width: int) -> str:
+    """What a notebook shows of an encoder; height and width of the images that its model sees."""
+    facts = {
+        "model": encoder.model,
+        "embedding": f"{encoder.dimension} numbers of an image of {width} x {height} pixels, or of a text",
+        "computes": f"on {encoder.device} in {encoder.precision}, {encoder.batch_size} at a time",
+    }
+    return facts_html(type(encoder).__name__, facts)
 
 
 def check_batch_size(size: int) -> int:

@@ -20,6 +20,7 @@ from videolib.encoding.batches import (
     check_text,
     check_texts,
     embed_batches,
+    encoder_html,
     pick_device,
     pick_precision,
     rgb_array,
@@ -28,7 +29,7 @@ from videolib.encoding.batches import (
 from videolib.encoding.towers import clip, embed_pixels, embed_tokens, is_quick, load_clip
 from videolib.encoding.weights import find_weights, model_name
 from videolib.images import ImageSource
-from videolib.shown import facts_html, shorten
+from videolib.shown import shorten
 from videolib.types import FloatArray, RGBArray
 
 Preprocess = Literal["fast", "reference"]
@@ -95,13 +96,7 @@ class ClipEncoder:
         return f"ClipEncoder({model!r}, device={str(self.device)!r}, dimension={self.dimension})"
 
     def _repr_html_(self) -> str:
-        side = self._resolution
-        facts = {
-            "model": self.model,
-            "embedding": f"{self.dimension} numbers of an image of {side} x {side} pixels, or of a text",
-            "computes": f"on {self.device} in {self.precision}, {self.batch_size} at a time",
-        }
-        return facts_html("ClipEncoder", facts)
+        return encoder_html(self, self._resolution, self._resolution)
 
     def prepare(self, image: ImageSource) -> RGBArray:
         """Shrink and crop an image to what the model sees of it, (r, r, 3) uint8 RGB, on one thread.

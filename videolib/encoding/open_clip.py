@@ -18,6 +18,7 @@ from videolib.encoding.batches import (
     check_text,
     check_texts,
     embed_batches,
+    encoder_html,
     pick_device,
     pick_precision,
     rgb_array,
@@ -93,6 +94,9 @@ class OpenClipEncoder:
 
     def __repr__(self) -> str:
         return f"OpenClipEncoder({self.model!r}, device={str(self.device)!r}, dimension={self.dimension})"
+
+    def _repr_html_(self) -> str:
+        return encoder_html(self, *self._shape[:2])
 
     def prepare(self, image: ImageSource) -> RGBArray:
         """Shrink and crop an image to what the model sees of it, (height, width, 3) uint8 RGB, on one thread.

@@ -51,8 +51,7 @@ class Preflight:
     def __repr__(self) -> str:
         return (
             f"{_tell_seconds(self.video.duration_seconds)} of video: {self.frame_count:,} frames, about "
-            f"{_tell_seconds(self.seconds)} on this machine,\n{_tell_megabytes(self.store_bytes)} in a store, as a new "
-            f"DuckDB file {_tell_megabytes(self.file_bytes)}"
+            f"{_tell_seconds(self.seconds)} on this machine,\n{_tell_room(self.store_bytes, self.file_bytes)}"
         )
 
     def _repr_html_(self) -> str:
@@ -60,8 +59,7 @@ class Preflight:
             "video": f"{self.video.title}, {format_seconds(self.video.duration_seconds)}",
             "frames": f"{self.frame_count:,}",
             "time": f"about {_tell_seconds(self.seconds)} on this machine",
-            "room": f"{_tell_megabytes(self.store_bytes)} in a store, as a new DuckDB file "
-            f"{_tell_megabytes(self.file_bytes)}",
+            "room": _tell_room(self.store_bytes, self.file_bytes),
         }
         return facts_html("What an ingest will take", facts)
 
@@ -138,10 +136,21 @@ class PreflightVideos:
         failed = f", {len(self.problems):,} more that cannot be read" if len(self.problems) else ""
         return (
             f"{self.video_count:,} videos{failed}: {_tell_seconds(self.duration_seconds)}, "
-            f"{self.frame_count:,} frames, about {_tell_seconds(self.seconds)} and "
-            f"{_tell_megabytes(self.store_bytes)} on this machine, as a new DuckDB file "
-            f"{_tell_megabytes(self.file_bytes)}"
+            f"{self.frame_count:,} frames,\nabout {_tell_seconds(self.seconds)} on this machine, "
+            f"{_tell_room(self.store_bytes, self.file_bytes)}"
         )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "videos": f"{self.video_count:,}, {format_seconds(self.duration_seconds)} together",
+            "cannot be read": f"{len(self.problems):,}: see problems",
+            "frames": f"{self.frame_count:,}",
+            "time": f"about {_tell_seconds(self.seconds)} on this machine",
+            "room": _tell_room(self.store_bytes, self.file_bytes),
+        }
+        if not len(self.problems):
+            del facts["cannot be read"]
+        return facts_html("What an ingest will take", facts)
 
 
 def preflight_videos(
@@ -203,6 +212,10 @@ def preflight_videos(
         stored,
         file_bytes(stored),
     )
+
+
+def _tell_room(store_bytes: int, file_bytes: int) -> str:
+    return f"{_tell_megabytes(store_bytes)} in a store, as a new DuckDB file {_tell_megabytes(file_bytes)}"
 
 
 def _tell_megabytes(count: int) -> str:
