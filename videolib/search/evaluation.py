@@ -36,6 +36,7 @@ IOUS = (0.5, 0.7)
 BLOCK_VALUES = 16_000_000  # similarities that are in memory at a time: 64 MB
 
 Positions = npt.NDArray[np.intp]
+_Said = tuple[float, float, bool]  # from when to when (NaN: the whole video), and whether that is right
 
 
 class Loadable(Protocol):
@@ -198,47 +199,52 @@ def _of_videos(marks: pd.DataFrame, index: FrameIndex) -> pd.DataFrame:
 
 def _questions(marks: pd.DataFrame, index: FrameIndex, ranked: Ranked) -> dict[str, list[_Question]]:
     """What is asked, by description, in the order of the marks."""
-    asked: dict[str, list[_Question]] = {}
-    videos = {video_id: n for n, video_id in enumerate(index._rows)}
-    for text, own in marks.groupby("query", sort=False):
-        parts = own.groupby("video_id", sort=False) if ranked == "frames_of_video" else [("", own)]
-        for video_id, some in parts:
-            question = _question(str(text), str(video_id), some, index)
-            if ranked == "videos":
-                right = sorted(videos[each] for each, is_there in question.present.items() if is_there)
-                question = _Question(
-                    "", question.places, np.array(right, np.intp), 0, question.spans, question.present
-                )
-            asked.setdefault(str(text), []).append(question)
+    said: dict[str, dict[str, list[_Said]]] = {}
+    names = ["query", "video_id", "start_seconds", "end_seconds", "right"]
+    for text, video_id, *mark in marks[names].itertuples(index=False, name=None):
+        said.setdefault(text, {}).setdefault(video_id, []).append(tuple(mark))
+    seconds = index._frames["timestamp_seconds"].to_numpy(float)
+    asked = {}
+    for text, own in said.items():
+        parts = [{video_id: own[video_id]} for video_id in own] if ranked == "frames_of_video" else [own]
+        asked[text] = [_question(text, part, index, seconds, ranked) for part in parts]
     return asked
 
 
-def _question(text: str, video_id: str, marks: pd.DataFrame, index: FrameIndex) -> _Question:
-    seconds = index._frames["timestamp_seconds"].to_numpy(float)
+def _question(
+    text: str, said: dict[str, list[_Said]], index: FrameIndex, seconds: Floats, ranked: Ranked
+) -> _Question:
     relevant, spans, present, unseen = [np.zeros(0, np.intp)], {}, {}, 0
-    for each, own in marks.groupby("video_id", sort=False):
-        rows = index._rows[each]
-        is_whole = own["start_seconds"].isna()
-        right = own[own["right"]]
-        if len(right):
-            present[str(each)] = True
-        if (is_whole & ~own["right"]).any():
-            if len(right):
-                raise ValueError(
-                    f"marks must agree, got {text!r} as right in {each!r} and as absent from it: choose by who"
-                )
-            present[str(each)] = False
-        if (is_whole & own["right"]).any():
+    for video_id, marks in said.items():
+        rows = index._rows[video_id]
+        right = {(start, end) for start, end, is_right in marks if is_right}  # NaN: of the whole video
+        is_absent = any(not is_right and np.isnan(start) for start, _, is_right in marks)
+        if right and is_absent:
+            raise ValueError(
+                f"marks must agree, got {text!r} as right in {video_id!r} and as absent from it: choose by who"
+            )
+        if right or is_absent:
+            present[video_id] = not is_absent
+        windows = np.array(sorted(span for span in right if not np.isnan(span[0]))).reshape(-1, 2)
+        if len(windows) < len(right):
             relevant.append(np.arange(rows.start, rows.stop))
-        windows = right.loc[right["start_seconds"].notna(), ["start_seconds", "end_seconds"]].to_numpy(float)
-        for start, end in np.unique(windows, axis=0):
-            first, last = rows.start + np.searchsorted(seconds[rows], [start, end])
+        for first, last in rows.start + np.searchsorted(seconds[rows], windows):
             relevant.append(np.arange(first, last))
-            unseen += first == last
+            unseen += int(first == last)
         if len(windows):
-            spans[str(each)] = windows
-    places = index._rows[video_id] if video_id else slice(0, len(index))
-    return _Question(video_id, places, np.unique(np.concatenate(relevant)), int(unseen), spans, present)
+            spans[video_id] = windows
+    if ranked == "videos":
+        places = {video_id: n for n, video_id in enumerate(index._rows)}
+        relevant, unseen = [np.array([places[each] for each in present if present[each]], np.intp)], 0
+    is_one = ranked == "frames_of_video"
+    return _Question(
+        video_id if is_one else "",
+        index._rows[video_id] if is_one else slice(0, len(index)),
+        np.unique(np.concatenate(relevant)),
+        unseen,
+        spans,
+        present,
+    )
 
 
 def _embed(
@@ -295,12 +301,13 @@ def _measure_moment(
     if not question.spans:
         return {}
     best = question.places.start + int(similarities[question.places].argmax())
-    rows = index._rows[index._frames["video_id"].iat[best]]
+    video_id = str(index._frames["video_id"].iat[best])
+    rows = index._rows[video_id]
     curve = index._frames.iloc[rows].assign(similarity=similarities[rows].astype(float))
-    curve = curve.merge(index._videos, how="left", on="video_id")
-    first = moments_of(curve, open_at=open_at, extend_to=extend_to).iloc[0]
-    right = question.spans.get(first["video_id"], np.zeros((0, 2)))
-    best_iou = max([0.0, *overlaps((first["start_seconds"], first["end_seconds"]), right)])
+    duration = next(iter(index._videos["duration_seconds"][index._videos["video_id"] == video_id]), None)
+    moments = moments_of(curve, duration_seconds=duration, open_at=open_at, extend_to=extend_to)
+    span = moments["start_seconds"].to_numpy(float)[0], moments["end_seconds"].to_numpy(float)[0]
+    best_iou = max([0.0, *overlaps(span, question.spans.get(video_id, np.zeros((0, 2))))])
     return {f"R1@{iou}": float(best_iou >= iou) for iou in IOUS}
 
 
@@ -311,13 +318,16 @@ class _Verdicts:
         check_level(level, nulls)
         self._index, self._nulls, self._level = index, nulls, level
         self._videos = index.list_videos().set_index("video_id", drop=False)
+        self._surveys: dict[str, tuple[FloatArray, FloatArray]] = {}
 
     def measure(self, question: _Question, similarities: FloatArray, query: FloatArray) -> dict[str, float]:
         """How often it is found where it is, and said to be absent where it is not."""
         length = float(np.linalg.norm(query))
         said: dict[bool, list[bool]] = {True: [], False: []}
         for video_id, is_there in question.present.items():
-            highest, mean = survey(self._index, self._nulls, self._videos.loc[[video_id]])
+            if video_id not in self._surveys:
+                self._surveys[video_id] = survey(self._index, self._nulls, self._videos.loc[[video_id]])
+            highest, mean = self._surveys[video_id]
             top = similarities[self._index._rows[video_id]].max(keepdims=True) / length
             (count,) = count_as_good(top, query[None] / length, self._nulls, highest, mean)
             found = (1 + count) / (1 + len(self._nulls)) <= self._level
