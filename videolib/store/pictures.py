@@ -22,7 +22,7 @@ MARK = b"picture-address:"
 LONGEST_NAME = 100  # of 255 bytes that a disk takes
 ADDRESS_BYTES = 200  # what a row keeps in the place of a picture: about, and rather more than less
 # Nothing else is fetched or deleted: a store that somebody else made could name any file.
-_ADDRESS = re.compile(r"(?P<root>.+)/(?P<folder>video_id=[^/]+)/\d+-[0-9a-f]{16}\.jpg")
+_ADDRESS = re.compile(r"(?P<root>.+)/(?P<folder>video_id=[^/]+)/\d+-[0-9a-f]{16}\.jpg", re.DOTALL)
 _NOT_PLAIN = re.compile(r"[*?\[#]|::")  # means something else to fsspec than a name
 _READ_ONLY = {"http", "https", "data"}
 
