@@ -8,7 +8,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and
 demo: .venv/installed
 	.venv/bin/python -m tools.run_demo
 
-test: .venv/open-clip-installed check
+test: .venv/open-clip-installed .venv/ray-installed check
 	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
 
 test-fast: .venv/installed check  # without models, servers, notebooks and other slow ones
@@ -63,6 +63,10 @@ format: .venv/installed
 
 .venv/open-clip-installed: .venv/installed
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[open-clip]'
+	touch $@
+
+.venv/ray-installed: .venv/installed
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[ray]'
 	touch $@
 
 .venv/bench-installed: .venv/installed

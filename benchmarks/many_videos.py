@@ -40,6 +40,7 @@ def work(way: str, folder: Path, store: Path, model: str) -> dict[str, Any]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    print("begins", flush=True)
     began, cpu = time.perf_counter(), time.process_time()
     states: dict[str, int] = {}
     try:
@@ -87,6 +88,8 @@ def disturb(
     took = []
     for wait in seconds:
         process = start("many", folder, store, model)
+        assert process.stdout is not None
+        process.stdout.readline()
         try:
             process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -112,6 +115,7 @@ def main() -> None:
     parser.add_argument(
         "--disturbed", type=int, default=10, help="times that a run is interrupted, and killed"
     )
+    parser.add_argument("--ways", nargs="*", default=["loop", "many", "again"], help="what is timed")
     parser.add_argument(
         "--model", default="light", help="'light' needs no model; else as ClipEncoder takes it"
     )
@@ -124,7 +128,7 @@ def main() -> None:
     if not films.exists():
         make_folder(films, arguments.videos, damaged=10, same=5)
     results = {}
-    for way in ("loop", "many", "again"):
+    for way in arguments.ways:
         store = arguments.folder / f"{'loop' if way == 'loop' else 'many'}.duckdb"
         if way != "again":
             store.unlink(missing_ok=True)
@@ -135,7 +139,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGKILL):
         store = arguments.folder / f"{number.name}.duckdb"
         store.unlink(missing_ok=True)
-        seconds = [2 + chance.uniform(0, results["many"]["seconds"] / 5) for _ in range(arguments.disturbed)]
+        seconds = [chance.uniform(0, results["many"]["seconds"] / 5) for _ in range(arguments.disturbed)]
         disturb(number, films, store, arguments.model, seconds)
         finish(start("many", films, store, arguments.model))
         print(

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -458,3 +459,11 @@ def test_the_activation_of_openai_s_models_and_of_the_demo_model_is_known(archiv
     ClipEncoder(path, device="cpu")
     shutil.copy(DEMO_MODEL_PATH, tmp_path / "copy.pt")
     ClipEncoder(tmp_path / "copy.pt", device="cpu")
+
+
+def test_it_goes_to_another_process_as_what_it_was_made_of(encoder):
+    sent = pickle.dumps(encoder)
+    assert len(sent) < 1000
+    copy = pickle.loads(sent)
+    assert (copy.model, copy.dimension, copy.device) == (encoder.model, encoder.dimension, encoder.device)
+    assert copy.encode_texts(["a red car"]).tolist() == encoder.encode_texts(["a red car"]).tolist()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -354,3 +355,19 @@ def test_the_engine_waits_for_a_lock_as_long_as_the_store_does(store, tmp_path):
             store.engine.connect()
         holder.communicate("\n")
     store.engine.connect().close()
+
+
+def test_a_store_goes_to_another_process_with_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = FrameStore(Path("a ? store.duckdb"), retry_seconds=3)
+    store.write_video(make_video(), model="m", dimension=3, every_seconds=1.0)
+    sent = pickle.dumps(store)
+    monkeypatch.chdir("/")
+    copy = pickle.loads(sent)
+    assert (copy.url, copy.retry_seconds) == (store.url, store.retry_seconds)
+    assert len(copy.list_videos()) == 1
+
+
+def test_a_store_in_memory_stays_where_it_is():
+    with pytest.raises(StoreError, match="lives in this process alone: use a file or a server"):
+        pickle.dumps(FrameStore(":memory:"))

@@ -1,3 +1,4 @@
+import pickle
 import re
 import ssl
 import traceback
@@ -453,3 +454,11 @@ def test_the_free_shared_tier_is_used_as_it_is():
         with pytest.raises(StoreError, match=r"holds 1 GB: 10,000,000 more frames take about .* MB are free"):
             store.check_room(10_000_000)
         assert not sent(server, "DATABASE (?!\\(\\))")
+
+
+def test_a_store_goes_to_another_process_with_its_password(singlestore_url):
+    store = FrameStore(singlestore_url)
+    store.write_video(make_video(), model="m", dimension=3, every_seconds=1.0)
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy.url == store.url
+    assert len(copy.list_videos()) == 1

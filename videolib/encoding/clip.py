@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal
 
@@ -77,6 +77,8 @@ class ClipEncoder:
         preprocess: Preprocess = "fast",
         activation: Activation = "auto",
     ):
+        self._again = partial(type(self), model, device=device, batch_size=batch_size, precision=precision)
+        self._again = partial(self._again, preprocess=preprocess, activation=activation)
         self.batch_size = check_batch_size(batch_size)
         check_choice("precision", precision, Precision)
         check_choice("preprocess", preprocess, Preprocess)
@@ -90,6 +92,10 @@ class ClipEncoder:
         self.dimension = int(self._clip.text_projection.shape[1])
         self._resolution = int(self._clip.visual.input_resolution)
         self._resize = _resize_fast if preprocess == "fast" else _resize_as_clip
+
+    def __reduce__(self) -> tuple[Callable[[], ClipEncoder], tuple[()]]:
+        """Go to another process as what it was made of: each machine finds the weights and its device itself."""
+        return self._again, ()
 
     def __repr__(self) -> str:
         model = shorten(self.model, 60)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ class OpenClipEncoder:
         batch_size: int = 32,
         precision: Precision = "auto",
     ):
+        self._again = partial(type(self), architecture, pretrained, device=device, batch_size=batch_size)
+        self._again = partial(self._again, precision=precision)
         self.batch_size = check_batch_size(batch_size)
         check_choice("precision", precision, Precision)
         self.device = pick_device(device)
@@ -91,6 +94,10 @@ class OpenClipEncoder:
         self._std = torch.tensor(scale.std, device=self.device)
         size = settings.size
         self._shape = (size, size, 3) if isinstance(size, int) else (*size, 3)
+
+    def __reduce__(self) -> tuple[Callable[[], OpenClipEncoder], tuple[()]]:
+        """Go to another process as what it was made of: each machine finds the weights and its device itself."""
+        return self._again, ()
 
     def __repr__(self) -> str:
         return f"OpenClipEncoder({self.model!r}, device={str(self.device)!r}, dimension={self.dimension})"

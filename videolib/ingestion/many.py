@@ -5,15 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from videolib.ingestion.cluster import Cluster
 from videolib.ingestion.run import Run
 from videolib.ingestion.sources import Source, find_sources
-from videolib.ingestion.worker import Opened, Sampled, Worker, Written
+from videolib.ingestion.worker import Opened, Part, Sampled, Worker, Written
 from videolib.progress import tqdm
 from videolib.store import FrameStore
 from videolib.types import Sampling
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
 WRITTEN_AT_ONCE = 2  # videos: the end of one and the beginning of the next share the cores
-END_SECONDS = 20.0  # for what is in the model when all is stopped
+END_SECONDS = 10.0  # for what is in the model when all is stopped
 
 
 def ingest_videos(
@@ -36,6 +37,7 @@ def ingest_videos(
     reuse_stills: bool = True,
     replace: bool = False,
     progress: bool = True,
+    cluster: str | None = None,
 ) -> pd.DataFrame:
     """Ingest many videos, each as `ingest` does; one that cannot be read stops none of the others.
 
@@ -59,7 +61,13 @@ def ingest_videos(
     every_seconds, sampling, reuse_stills, replace
         As `ingest` takes them.
     progress
-        Show one bar for all, in frames: how many a second, and how long it will take, by the size of the files.
+        Show one bar for all, in frames: how many a second, and how long it will take, by the size of the files; of a
+        cluster also one for each machine.
+    cluster
+        The address of a Ray cluster, whose machines share the work, or "auto" for the one that this machine is part of,
+        else Ray on this machine alone. Every machine needs videolib, the model's weights, the files at the same paths,
+        and a store that it can reach. The encoder is made there as it was here; ``device="auto"`` takes its GPU. Long
+        videos are split by time. What a machine was at that is lost, another does again.
 
     Returns
     -------
@@ -72,12 +80,20 @@ def ingest_videos(
     ------
     ValueError
         If sources lead to no video, or another argument is wrong.
+    ImportError
+        If cluster is given and Ray is not installed.
+    ModelError
+        If a machine of the cluster has other weights.
     StoreError
-        If the store holds another model's embeddings, is not there, or has no room: nothing more can be stored then.
+        If the store holds another model's embeddings, is not there, or has no room: nothing more can be stored then. Or
+        if it is a DuckDB file, and the cluster has other machines than this one.
     """
     found = find_sources(sources, recursive=recursive)
     how = Sampled(every_seconds, sampling, reuse_stills)
-    with _terminated_as_interrupted(), _Here(encoder, store, how) as workers:
+    machines: _Here | Cluster = _Here(encoder, store, how)
+    if cluster is not None:
+        machines = Cluster(cluster, encoder, store, how, progress=progress)
+    with _terminated_as_interrupted(), machines as workers:
         run = Run(found, encoder, store, how, workers, replace=replace)
         with tqdm(desc=f"0 of {len(found)} videos", unit="frame", disable=not progress) as bar:
             run.work(bar)
@@ -113,9 +129,9 @@ class _Here:
     def __exit__(self, *error: object) -> None:
         self._worker.__exit__(*error)
 
-    def stop(self, running: Iterable[Future[Any]]) -> None:
+    def stop(self, writing: Iterable[Future[Any]]) -> None:
         self._worker.stop()
-        wait(running, END_SECONDS)
+        wait(writing, END_SECONDS)
 
     def frames_written(self) -> int:
         return self._worker.frames_written()
@@ -123,8 +139,14 @@ class _Here:
     def open(self, *arguments: Any) -> Future[Opened]:
         return _in_thread(self._worker.open, *arguments)
 
-    def write(self, source: str, video_id: str, is_new: bool) -> Future[Written]:
-        return _in_thread(self._worker.write, source, video_id, is_new)
+    def split(self, opened: Opened) -> list[Part | None]:
+        return [None]
+
+    def write(self, *arguments: Any) -> Future[Written]:
+        return _in_thread(self._worker.write, *arguments)
+
+    def wait(self, running: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]:
+        return wait(running, seconds, FIRST_COMPLETED).done
 
 
 def _in_thread(function: Callable[..., Any], *arguments: object) -> Future[Any]:

@@ -7,7 +7,7 @@ import math
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ import pandas as pd
 from videolib.addresses import hide_secrets, is_address, printable
 from videolib.errors import DownloadError, VideoReadError
 from videolib.ingestion.one import describe_outdated, find_outdated
-from videolib.ingestion.worker import Opened, Sampled, Written
+from videolib.ingestion.worker import Opened, Part, Sampled, Written
 from videolib.store import FrameStore
 from videolib.types import Video
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
 OPENED_AHEAD = 4  # videos that are opened, or being opened, before their turn
-DOWNLOADS = 2  # at once
 DOWNLOADED_AHEAD = 4 << 30  # bytes; where so much waits for its turn no further download begins
 TICK_SECONDS = 0.2  # between two looks at the bar
 OF_ONE_VIDEO = (VideoReadError, DownloadError, OSError)
@@ -33,12 +32,14 @@ OF_ONE_VIDEO = (VideoReadError, DownloadError, OSError)
 class Workers(Protocol):
     """What opens and writes videos, without letting anybody wait."""
 
-    at_once: int  # videos that are written
-
+    @property
+    def at_once(self) -> int: ...  # videos that are written, and downloads
     def open(self, source: str, content_id: str | None, stored: frozenset[str]) -> Future[Opened]: ...
-    def write(self, source: str, video_id: str, is_new: bool) -> Future[Written]: ...
+    def split(self, opened: Opened) -> list[Part | None]: ...  # None for all of it
+    def write(self, source: str, video_id: str, is_new: bool, part: Part | None) -> Future[Written]: ...
+    def wait(self, running: Iterable[Future[Any]], seconds: float) -> set[Future[Any]]: ...
     def frames_written(self) -> int: ...
-    def stop(self, running: Iterable[Future[Any]]) -> None: ...
+    def stop(self, writing: Iterable[Future[Any]]) -> None: ...
 
 
 @dataclass(order=True)
@@ -52,6 +53,9 @@ class Row:
     video: Video | None = field(default=None, compare=False)
     video_id: str | None = field(default=None, compare=False)
     frame_count: int = field(default=0, compare=False)  # that are stored in the end
+    is_new: bool = field(default=True, compare=False)
+    part_count: int = field(default=1, compare=False)
+    parts: list[Written] = field(default_factory=list, compare=False)  # that are written
     state: str = field(default="", compare=False)
     error: str = field(default="", compare=False)
 
@@ -77,7 +81,7 @@ class Run:
         self.bytes_known = self.frames_known = 0
         self.unopened = deque(self.rows)
         self.opened: list[tuple[Row, Opened]] = []  # a heap
-        self.ready: deque[Row] = deque()
+        self.ready: deque[tuple[Row, Part | None]] = deque()
         self.running: dict[Future[Any], tuple[str, Row]] = {}
         self.turn = 0  # the first row that is not taken
         self.taken: set[int] = set()
@@ -99,14 +103,13 @@ class Run:
         try:
             while self.unopened or self.opened or self.ready or self.running:
                 self._begin()
-                done, _ = wait(self.running, TICK_SECONDS, FIRST_COMPLETED)
-                for future in done:
+                for future in self.workers.wait(self.running, TICK_SECONDS):
                     self._end(*self.running.pop(future), future)
                 self._show(bar)
             self._settle_duplicates()
             self._delete_outdated()
         except BaseException as error:
-            self.workers.stop(self.running)
+            self.workers.stop([future for future, (task, _) in self.running.items() if task == "write"])
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(self._kept()) from None
             raise
@@ -127,21 +130,23 @@ class Run:
             row, opened = heapq.heappop(self.opened)
             self._take(row, opened)
         while self.ready and len(self._doing("write")) < self.workers.at_once:
-            row = self.ready.popleft()
-            row.video_id = self._record(row)
-            is_new = row.content_id not in self.known
-            self.running[self.workers.write(row.source, row.video_id, is_new)] = "write", row
+            row, part = self.ready.popleft()
+            if row.video_id is None:
+                row.video_id = self._record(row)
+            self.running[self.workers.write(row.source, row.video_id, row.is_new, part)] = "write", row
 
     def _doing(self, task: str) -> list[Row]:
         return [row for each, row in self.running.values() if each == task]
 
     def _may_open(self, row: Row) -> bool:
-        opening, ahead = self._doing("open"), [*(row for row, _ in self.opened), *self.ready]
-        if len(opening) + len(ahead) >= OPENED_AHEAD:
+        opening, ahead = self._doing("open"), [row for row, _ in (*self.opened, *self.ready)]
+        if len(opening) + len(ahead) >= max(OPENED_AHEAD, self.workers.at_once):
             return False
         downloaded = sum(each.size for each in [*ahead, *self._doing("write")] if is_address(each.source))
         downloads = sum(is_address(each.source) for each in opening)
-        return not is_address(row.source) or (downloads < DOWNLOADS and downloaded < DOWNLOADED_AHEAD)
+        return not is_address(row.source) or (
+            downloads < self.workers.at_once and downloaded < DOWNLOADED_AHEAD
+        )
 
     def _end(self, task: str, row: Row, future: Future[Any]) -> None:
         try:
@@ -155,7 +160,7 @@ class Run:
             row.size = row.size or result.downloaded_bytes
             heapq.heappush(self.opened, (row, result))
         else:
-            self._complete(row, result)
+            self._collect(row, result)
 
     def _pass(self, row: Row, frame_count: int = 0) -> None:
         """Note that it is this row's turn no more, and how many frames of it are to be written."""
@@ -180,7 +185,10 @@ class Run:
             if len(same) == 1 and row.content_id in self.whole:
                 self._keep(row, row.video, known)
             elif len(same) == 1:
-                self.ready.append(row)
+                row.is_new = not known
+                parts = self.workers.split(opened)
+                row.part_count = len(parts)
+                self.ready.extend((row, part) for part in parts)
                 left = opened.frame_count - known.get("frame_count", 0)
         self._pass(row, left)
 
@@ -212,10 +220,20 @@ class Run:
         self.model_fits = True
         return video_id
 
-    def _complete(self, row: Row, written: Written) -> None:
+    def _collect(self, row: Row, written: Written) -> None:
+        """Take what was written of a video; what is damaged is written anew in one go, for there parts may differ."""
+        row.parts.append(written)
+        if row.state or len(row.parts) < row.part_count:
+            return
         assert row.video_id is not None
+        if row.part_count > 1 and any(part.lost_count or part.problem for part in row.parts):
+            self.store.delete_video(row.video_id)
+            row.video_id, row.is_new, row.part_count, row.parts = None, True, 1, []
+            self.ready.appendleft((row, None))
+            return
         self.store.mark_complete(row.video_id)
-        row.state, row.frame_count, row.error = "stored", written.frame_count, written.problem
+        row.state, row.frame_count = "stored", sum(part.frame_count for part in row.parts)
+        row.error = "; ".join(part.problem for part in row.parts if part.problem)
 
     def _settle_duplicates(self) -> None:
         """Have the first source in order stand for its content, whichever was opened first."""

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
@@ -29,6 +29,7 @@ PLANS = 16  # that are kept between opening a video and writing its frames
 WRITE_SECONDS = (
     2.0  # a batch that is not full waits no longer, so that the bar moves, and an interrupt keeps it
 )
+Part: TypeAlias = tuple[int, int]  # the first frame_number, and the one behind the last
 WRITES_A_CHECK = 100  # of the room in the store, which counts all frames there
 
 
@@ -49,6 +50,7 @@ class Opened:
     video: Video | None = None
     frame_count: int = 0
     downloaded_bytes: int = 0
+    is_divisible: bool = False  # as far as anybody knows: a part of it has the same frames as the whole
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Written:
     """What became of a video's samples, or of a part of them."""
 
     frame_count: int
+    lost_count: int
     problem: str  # of samples that could not be read
 
 
@@ -115,23 +118,36 @@ class Worker:
             self._plans[source] = path, plan
             while len(self._plans) > PLANS:
                 self._plans.popitem(last=False)
-        return Opened(video.video_id, video, len(plan), size)
+        planned = sum(map(len, plan.by_packet.values()))
+        is_divisible = not (
+            is_address(source)  # which each machine would have to download
+            or self.how.sampling == "shots"  # for which each would have to decode all
+            or timeline.is_untimed
+            or plan.doubt
+            or planned < len(plan)
+        )
+        return Opened(video.video_id, video, len(plan), size, is_divisible)
 
-    def write(self, source: str, video_id: str, is_new: bool) -> Written:
-        """Embed and write what is missing of a video that is recorded already."""
+    def write(self, source: str, video_id: str, is_new: bool, part: Part | None = None) -> Written:
+        """Embed and write what is missing of a video that is recorded already, or of a part of it."""
         with self._lock:
-            kept = self._plans.pop(source, None)
+            kept = self._plans.get(source)
         if kept is None:
             self.open(source, None, frozenset())
-            return self.write(source, video_id, is_new)
+            return self.write(source, video_id, is_new, part)
         path, plan = kept
-        done = [] if is_new else self.store.read_frame_numbers(video_id).tolist()
-        count = len(done) + self._write(plan.without(done), video_id)
-        if not (count or self.stopped.is_set()):
+        first, stop = part or (1, len(plan) + 1)
+        others = [number for number in range(1, len(plan) + 1) if not first <= number < stop]
+        done = set() if is_new else {*self.store.read_frame_numbers(video_id).tolist()}.difference(others)
+        count = len(done) + self._write(plan.without([*done, *others]), video_id)
+        if part is None:
+            with self._lock:
+                self._plans.pop(source, None)
+        if not (count or part or self.stopped.is_set()):
             raise VideoReadError(
                 f"{path} has no frame that can be read among the {len(plan)} to sample; download or export it again"
             )
-        return Written(count, self._problem(path))
+        return Written(count, stop - first - count, self._problem(path))
 
     def _write(self, samples: SamplePlan, video_id: str) -> int:
         """Write the samples, as many at once as a batch has, or what is embedded when it is stopped."""

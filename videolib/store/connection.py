@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pandas as pd
 from sqlalchemy import URL, Connection, Engine, Executable, Select, Table, TextClause, make_url
@@ -124,7 +124,7 @@ class Connected:
             pictures = Secret(os.fspath(pictures))
         is_path = isinstance(url, os.PathLike)
         url = None if url is None else Secret(os.fspath(url))
-        parsed = _parse_url(url, is_path=is_path)
+        self._parsed = parsed = _parse_url(url, is_path=is_path)
         self._database = _find_database(parsed)
         known = self._database.ELEMENT_TYPES
         if element_type is not None and element_type not in known:
@@ -140,6 +140,20 @@ class Connected:
 
     def __repr__(self) -> str:
         return f"FrameStore({self.url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process as an address, with its password; StoreError for a store in memory."""
+        place = self._engine.url.database  # the whole path of a file
+        if self._parsed.drivername.startswith("duckdb") and place in (None, "", ":memory:"):
+            raise StoreError(f"{self!r} lives in this process alone: use a file or a server")
+        names = ("url", "retry_seconds", "_element_type", "pictures")
+        return {name: getattr(self, name) for name in names} | {"_parsed": self._parsed.set(database=place)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._database = _find_database(self._parsed)
+        self._engine = self._database.open_engine(self._parsed)
+        self._is_current = False
 
     @cached_property
     def engine(self) -> Engine:
