@@ -3,12 +3,12 @@ PIP_OPTIONS ?=
 BENCH_OPTIONS ?=
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "videolib needs Python 3.11 or newer: make PYTHON=python3.11")'
 
-.PHONY: demo test test-fast test-weights test-singlestore test-browser browser lab datastudio bench check format clean
+.PHONY: demo test test-fast test-weights test-ray test-singlestore test-browser browser lab datastudio bench check format clean
 
 demo: .venv/installed
 	.venv/bin/python -m tools.run_demo
 
-test: .venv/open-clip-installed .venv/ray-installed check
+test: .venv/open-clip-installed check
 	.venv/bin/python -m pytest --numprocesses auto --dist loadscope --cov=videolib --cov-report=term
 
 test-fast: .venv/installed check  # without models, servers, notebooks and other slow ones
@@ -16,6 +16,9 @@ test-fast: .venv/installed check  # without models, servers, notebooks and other
 
 test-weights: .venv/installed  # OpenAI's ViT-B/32, downloaded where it is missing, beside values that others published
 	DOWNLOAD_WEIGHTS=1 .venv/bin/python -m pytest -m weights -rs
+
+test-ray: .venv/ray-installed  # on a cluster of two nodes, on this machine
+	.venv/bin/python -m pytest tests/ingestion/test_cluster.py -rs
 
 test-singlestore: .venv/installed  # SINGLESTOREDB_URL, else SingleStore's Docker image
 	test -n "$$SINGLESTOREDB_URL" || .venv/bin/python -m pip install --quiet docker
