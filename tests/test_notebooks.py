@@ -89,20 +89,22 @@ def test_it_leads_to_its_neighbours_and_a_long_one_to_its_sections(path):
 def test_a_new_notebook_is_linked_by_its_file_alone(tmp_path):
     for path in NOTEBOOKS:
         shutil.copy(path, tmp_path)
-    new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 7 · Something new\n\nAnd why.")])
-    nbformat.write(new, tmp_path / "07_new.ipynb")
+    new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 1 · Something new\n\nAnd why.")])
+    nbformat.write(new, tmp_path / "01_zz.ipynb")  # behind the first, whatever others there are
     for _ in range(2):
         link_notebooks.main(tmp_path)
+    first, second, *others = NOTEBOOKS
     before, own, after = (
-        nbformat.read(next(tmp_path.glob(f"{number}_*")), 4).cells[0].source for number in ("06", "07", "10")
+        nbformat.read(tmp_path / name, 4).cells[0].source for name in (first.name, "01_zz.ipynb", second.name)
     )
-    assert own.endswith(
-        "why.\n\nNotebooks: ← [6 · Explore](06_explore.ipynb) | [10 · Ask more precisely](10_ask_precisely.ipynb) →"
+    titles = [link_notebooks.read_title(nbformat.read(path, 4)) for path in (first, second)]
+    assert own == (
+        "# 1 · Something new\n\nAnd why.\n\n"
+        f"Notebooks: ← [{titles[0]}]({first.name}) | [{titles[1]}]({second.name}) →"
     )
-    assert "| [7 · Something new](07_new.ipynb) →" in before
-    assert after.count("← [7 · Something new](07_new.ipynb)") == 1
-    unchanged = [path for path in NOTEBOOKS if path.stem[:2] not in ("06", "10")]
-    assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in unchanged)
+    assert "Notebooks: [1 · Something new](01_zz.ipynb) →" in before
+    assert after.count("Notebooks: ← [1 · Something new](01_zz.ipynb) | ") == 1
+    assert all((tmp_path / path.name).read_bytes() == path.read_bytes() for path in others)
 
 
 @OWN
