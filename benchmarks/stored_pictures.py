@@ -105,10 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("video", nargs="*", type=Path, default=[SAMPLE_VIDEO_PATH])
     parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--model", action="append", help="the demo model and random weights, if not given")
     parser.add_argument("--only-speed", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    for name in ("demo", str(random_checkpoint())):
+    for name in given.model or ("demo", str(random_checkpoint())):
         encoder = ClipEncoder(name)
         print(f"\n{encoder}", flush=True)
         if not given.only_speed:
