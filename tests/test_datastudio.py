@@ -279,7 +279,8 @@ def test_all_that_videolib_imports_is_installed():
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 roots.add(node.module.split(".")[0])
     providers = packages_distributions()
-    for root in sorted(roots - sys.stdlib_module_names - {"videolib"}):
+    of_extras = {"huggingface_hub", "open_clip", "ray", "timm"}  # whose absence is told in a sentence
+    for root in sorted(roots - sys.stdlib_module_names - {"videolib"} - of_extras):
         names = {name.lower().replace("_", "-") for name in providers[root]}
         assert names & installed, f"videolib imports {root}, which the set-up cell does not install"
 
@@ -391,7 +392,7 @@ def test_it_runs_without_videolib_as_in_data_studio(name, built, kernel, tmp_pat
         request_save_on_cell_execute=False,  # 10 MB each time
         kernel_name=kernel,
     )
-    assert os.listdir(folder) == ["out.ipynb"]
+    assert set(os.listdir(folder)) - {"moment.mp4"} == {"out.ipynb"}  # the clip that 06 keeps
     assert not (tmp_path / "data").exists()  # no DuckDB file
     (video,) = FrameStore(singlestore_url).list_videos().to_dict("records")
     assert video["complete"]

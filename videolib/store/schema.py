@@ -214,6 +214,6 @@ def _stored_types(connection: Connection, table: Table) -> dict[str, str]:
 
 
 def stored_vector(connection: Connection) -> tuple[int, ElementType]:
-    """Read the dimension and the element type of the stored embeddings' column."""
-    kind = _stored_types(connection, FRAMES)["embedding_data"]
+    """Read the dimension and the element type of the stored embeddings' column; 0 in a table of another origin."""
+    kind = _stored_types(connection, FRAMES).get("embedding_data", "0")
     return int(re.findall(r"\d+", kind)[0]), "F16" if re.search(r"\bF16\b", kind, re.IGNORECASE) else "F32"
