@@ -50,6 +50,11 @@ def facts_html(name: str, facts: Mapping[str, str]) -> str:
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
 
 
+def jpeg_address(jpeg: bytes) -> str:
+    """Make an address that holds a picture itself, for HTML."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
 def thumbnail_html(jpeg: object, alt: str) -> str:
     """Make a small picture that needs no file; empty where there is none to make it of."""
     from videolib.images import decode_jpeg, encode_jpeg  # a store that shows no picture does not need them
@@ -61,4 +66,4 @@ def thumbnail_html(jpeg: object, alt: str) -> str:
     except ValueError:
         return ""
     data = encode_jpeg(image, long_side=THUMBNAIL_LONG_SIDE, quality=THUMBNAIL_QUALITY)
-    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
+    return f'<img alt="{escape(alt)}" src="{jpeg_address(data)}">'

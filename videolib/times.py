@@ -18,6 +18,12 @@ def format_seconds(seconds: float, *, decimals: int = 0) -> str:
     return f"{text}.{fraction:0{decimals}}" if decimals else text
 
 
+def format_span(start: float, end: float, *, decimals: int) -> str:
+    """Write from when to when; one time where both look the same."""
+    first, last = (format_seconds(each, decimals=decimals) for each in (start, end))
+    return first if first == last else f"{first} to {last}"
+
+
 def decimals_to_tell_apart(times: Iterable[float]) -> int:
     """Find the fewest decimals that make all these times look different; three at most."""
     known = {float(each) for each in times if math.isfinite(each)}

@@ -40,7 +40,7 @@ from videolib import (
 from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
 from videolib.display import explorer_index
 from videolib.display.explorer_marks import keep_mark
-from videolib.display.explorer_widget import format_span
+from videolib.display.explorer_widget import tell_span
 
 CAR = "a red car in the city"
 
@@ -294,8 +294,8 @@ def test_pictures_that_are_known_are_not_read_again(sample):
 
 
 def test_times_of_a_short_moment_are_told_apart():
-    assert format_span({"start_seconds": 5.0, "end_seconds": 12.5}) == "0:05 to 0:12"
-    assert format_span({"start_seconds": 5.0, "end_seconds": 5.4}) == "0:05.0 to 0:05.4"
+    assert tell_span({"start_seconds": 5.0, "end_seconds": 12.5}) == "0:05 to 0:12"
+    assert tell_span({"start_seconds": 5.0, "end_seconds": 5.4}) == "0:05.0 to 0:05.4"
 
 
 def test_marks_refine_and_can_be_set_again(sample, encoder):

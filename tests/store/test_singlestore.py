@@ -154,6 +154,12 @@ class TestStatements:
     def test_the_element_type_of_a_database_with_frames_stays(self, singlestore_url, store):
         with pytest.raises(StoreError, match="element_type must be F32, which this database has, got 'F16'"):
             FrameStore(singlestore_url, element_type="F16").list_videos()
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql(
+                "DELETE FROM frames"
+            )  # a video without frames makes no table anew, either
+        with pytest.raises(StoreError, match="element_type must be F32, which this database has, got 'F16'"):
+            FrameStore(singlestore_url, element_type="F16").list_videos()
         store.delete_video("v1")
         halved = FrameStore(singlestore_url, element_type="F16")
         assert halved.list_videos().empty

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import tempfile
 from datetime import datetime
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +14,11 @@ import pandas as pd
 
 from videolib.addresses import printable
 from videolib.display.card_timeline import draw_timelines
-from videolib.errors import StoreError
+from videolib.display.told import stored_videos, tell_found
+from videolib.folders import written_whole
 from videolib.images import decode_jpeg, encode_jpeg
-from videolib.shown import shorten
-from videolib.times import decimals_to_tell_apart, format_seconds
+from videolib.shown import jpeg_address, shorten
+from videolib.times import decimals_to_tell_apart, format_seconds, format_span
 
 if TYPE_CHECKING:
     from videolib.store import FrameStore
@@ -74,7 +73,7 @@ def save_card(
     if query is not None and store is None:
         raise ValueError("query must come with store, which has the similarities: pass store, too")
     rows = _take(moments, store)
-    videos = pd.DataFrame(columns=["video_id"]) if store is None else _find_videos(rows, store)
+    videos = pd.DataFrame(columns=["video_id"]) if store is None else stored_videos(rows, store)
     heading = _text(query_text, QUERY_LENGTH)
     parts = [
         f"<h1><bdi>{f'“{heading}”' if heading else 'Moments'}</bdi></h1>",
@@ -92,10 +91,8 @@ def save_card(
         + "\n".join(filter(None, parts))
         + "\n</main>\n</body>\n</html>\n"
     )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".videolib-") as folder:
-        part = Path(folder) / "card.html"
+    with written_whole(target) as part:
         part.write_text(html, encoding="utf-8")
-        part.replace(target)
 
 
 def _take(moments: pd.DataFrame, store: FrameStore | None) -> pd.DataFrame:
@@ -115,27 +112,16 @@ def _take(moments: pd.DataFrame, store: FrameStore | None) -> pd.DataFrame:
     return rows.assign(frame_data=known)
 
 
-def _find_videos(rows: pd.DataFrame, store: FrameStore) -> pd.DataFrame:
-    videos = store.list_videos()
-    if gone := set(rows["video_id"]) - set(videos["video_id"]):
-        raise StoreError(f"the store has no video {min(gone)!r} any more; leave its moments out")
-    return videos
-
-
 def _verdict(moments: pd.DataFrame) -> str:
     """Say in a sentence what came out."""
-    count, plural = len(moments), "s" * (len(moments) != 1)
+    count = len(moments)
     is_judged = "found" in moments and ("p_value" not in moments or moments["p_value"].notna().any())
     if not count:
         sure = ": what is described is probably not in what was searched" if "found" in moments else ""
         return f"Nothing was found{sure}."
     if not is_judged:
-        return f"{count} moment{plural}"
-    found = int(moments["found"].sum())
-    if not found:
-        nearest = "nearest moment does" if count == 1 else f"{count} nearest moments do"
-        return f"Probably not there: the {nearest} not stand out from unrelated descriptions."
-    return f"{found} of {count} moment{plural} stand{'s' * (found == 1)} out from unrelated descriptions."
+        return f"{count} moment{'s' * (count != 1)}"
+    return f"{tell_found(moments)} from unrelated descriptions."
 
 
 def _list_moments(rows: pd.DataFrame) -> list[str]:
@@ -145,11 +131,11 @@ def _list_moments(rows: pd.DataFrame) -> list[str]:
 
 
 def _tell_moment(moment: dict[Any, Any], decimals: int, share: int) -> str:
-    start, peak, end = (format_seconds(moment[name], decimals=decimals) for name in TIMES)
+    peak = format_seconds(moment["peak_seconds"], decimals=decimals)
+    span = format_span(moment["start_seconds"], moment["end_seconds"], decimals=decimals)
     rank = _text(str(moment.get("rank", "")), TITLE_LENGTH)
     title = _text(moment.get("title"), TITLE_LENGTH)
     alt = " · ".join(filter(None, [rank, title, f"at {peak}"]))
-    span = start if start == end else f"{start} to {end}"
     sure = [_text(moment.get("sentence"), SENTENCE_LENGTH)]
     sure += [f"p&nbsp;=&nbsp;{moment['p_value']:.3f}"] if pd.notna(moment.get("p_value")) else []
     sure += [f"similarity {moment['similarity']:.3f}"] if pd.notna(moment.get("similarity")) else []
@@ -174,8 +160,7 @@ def _picture(jpeg: object, alt: str, share: int) -> str:
         if len(coded[-1]) <= share * 3 // 4:
             break
     height, width = image.shape[:2]
-    data = base64.b64encode(coded[-1]).decode()
-    return f'<img alt="{alt}" width="{width}" height="{height}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{alt}" width="{width}" height="{height}" src="{jpeg_address(coded[-1])}">'
 
 
 def _tell_origin(videos: pd.DataFrame, *, left_out: int) -> str:

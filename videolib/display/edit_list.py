@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from videolib.display.reel import find_files, title_of
+from videolib.folders import written_whole
 from videolib.video import check_part, read_timeline, sound_format
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def export_edit_list(
         "global_start_time": None,
         "tracks": _composition("Stack.1", "tracks", tracks),
     }
-    target.write_text(json.dumps(timeline, indent=4), encoding="utf-8")
+    with written_whole(target) as part:
+        part.write_text(json.dumps(timeline, indent=4), encoding="utf-8")
 
 
 class _Media:

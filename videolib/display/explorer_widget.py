@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,8 +15,10 @@ from IPython.display import display
 
 from videolib.display.explorer_marks import keep_mark
 from videolib.display.explorer_search import Answer, Asked, Marks, Searcher, as_marks
+from videolib.display.told import tell_found
 from videolib.images import decode_jpeg, encode_jpeg
-from videolib.times import decimals_to_tell_apart, format_seconds
+from videolib.shown import jpeg_address
+from videolib.times import decimals_to_tell_apart, format_seconds, format_span
 
 THUMBNAIL_LONG_SIDE = 240
 KEPT_THUMBNAILS = 500  # some 10 MB with the pictures that they are made of
@@ -196,7 +197,7 @@ class Explorer(anywidget.AnyWidget):
             "rank": int(moment["rank"]),
             "frame_number": int(moment["frame_number"]),
             "found": bool(moment["found"]),
-            "times": format_span(moment),
+            "times": tell_span(moment),
             "mark": marked[-1] if marked else None,
         }
 
@@ -239,26 +240,21 @@ def shrink(jpeg: bytes) -> bytes:
     return encode_jpeg(decode_jpeg(jpeg), long_side=THUMBNAIL_LONG_SIDE)
 
 
-def format_span(moment: dict[Any, Any]) -> str:
-    times = [moment[name] for name in ("start_seconds", "end_seconds")]
-    decimals = decimals_to_tell_apart(times)
-    start, end = (format_seconds(each, decimals=decimals) for each in times)
-    return start if start == end else f"{start} to {end}"
+def tell_span(moment: dict[Any, Any]) -> str:
+    times = moment["start_seconds"], moment["end_seconds"]
+    return format_span(*times, decimals=decimals_to_tell_apart(times))
 
 
 def summarize(asked: Asked, answer: Answer) -> str:
     """Say in a sentence what came out."""
-    count, found = len(answer.moments), int(answer.moments["found"].sum())
+    count = len(answer.moments)
     if answer.query is None:
         return "Type what to look for, in English, or choose a picture."
     if not count:
         return "No moments: there are no frames in what is searched."
     if not asked.query_text.strip():
         return f"{count} moment{'s' * (count != 1)} that look{'s' * (count == 1)} like the picture"
-    if not found:
-        nearest = "nearest moment does" if count == 1 else f"{count} nearest moments do"
-        return f"Probably not there: the {nearest} not stand out"
-    return f"{found} of {count} moment{'s' * (count != 1)} stand{'s' * (found == 1)} out"
+    return tell_found(answer.moments)
 
 
 def describe(asked: Asked) -> str:
@@ -283,7 +279,7 @@ def as_text(asked: Asked, answer: Answer) -> str:
     """The answer for a terminal."""
     lines = [": ".join(filter(None, [describe(asked), summarize(asked, answer)]))]
     for moment in answer.moments.to_dict("records"):
-        parts = [format_span(moment), str(moment["title"]), moment["sentence"]]
+        parts = [tell_span(moment), str(moment["title"]), moment["sentence"]]
         lines.append(f"{moment['rank']}. " + " · ".join(filter(None, parts)))
     return "\n".join(lines)
 
@@ -292,13 +288,13 @@ def as_html(asked: Asked, answer: Answer) -> str:
     """The answer as HTML that needs nothing else and that JupyterLab shows of a file it does not trust, too."""
     cards = []
     for moment in answer.moments.to_dict("records"):
-        picture = base64.b64encode(shrink(moment["frame_data"])).decode()
+        picture = jpeg_address(shrink(moment["frame_data"]))
         title, sentence = escape(str(moment["title"])), escape(moment["sentence"])
         cards.append(
             '<div style="display: inline-block; vertical-align: top; width: 200px; margin: 0 10px 10px 0">'
-            f'<img src="data:image/jpeg;base64,{picture}" width="200" '
+            f'<img src="{picture}" width="200" '
             f'alt="{moment["rank"]}: {title} at {format_seconds(moment["peak_seconds"])}">'
-            f"<div><b>{format_span(moment)}</b> {title}</div><div>{sentence}</div></div>"
+            f"<div><b>{tell_span(moment)}</b> {title}</div><div>{sentence}</div></div>"
         )
     heading = ": ".join(filter(None, [escape(describe(asked)), escape(summarize(asked, answer))]))
     notes = "".join(f"<p>{escape(note)}</p>" for note in answer.notes)

@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from videolib.display.text import fit_text, font_families
+from videolib.display.told import stored_videos
 from videolib.downloads import fetch_video
-from videolib.errors import StoreError, VideoReadError
+from videolib.errors import VideoReadError
 from videolib.progress import tqdm
 from videolib.times import format_seconds
 from videolib.types import RGBArray
@@ -102,9 +103,7 @@ def find_files(moments: pd.DataFrame, store: FrameStore | None, *, progress: boo
     if store is None:
         sources = moments["source"].tolist()
     else:
-        known = store.list_videos().set_index("video_id")["source"]
-        if gone := set(moments["video_id"]) - set(known.index):
-            raise StoreError(f"the store has no video {min(gone)!r} any more; leave its moments out")
+        known = stored_videos(moments, store).set_index("video_id")["source"]
         sources = known[moments["video_id"]].tolist()
     files = {source: fetch_video(source, progress=progress) for source in dict.fromkeys(sources)}
     if lost := sorted({os.fspath(path.absolute()) for path in files.values() if not path.is_file()}):

@@ -45,15 +45,6 @@ def check_choice(name: str, value: str, kind: Any) -> None:
         raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
 
 
-def check_images(images: Iterable[ImageSource]) -> None:
-    """Raise ValueError where one image came instead of several."""
-    single = isinstance(images, str | bytes | os.PathLike | Image.Image | Frame)
-    if single or (isinstance(images, np.ndarray) and images.ndim < 4):
-        raise ValueError(
-            f"images must be several pictures, got one {type(images).__name__}: wrap it in a list"
-        )
-
-
 def check_texts(texts: Iterable[str]) -> None:
     """Raise ValueError where one text came instead of several."""
     if isinstance(texts, str):
@@ -110,21 +101,35 @@ def rgb_array(image: ImageSource) -> RGBArray:
     return np.asarray(open_image(image), dtype=np.uint8)
 
 
+def embed_images(
+    encoder: Any, images: Iterable[ImageSource], embed: Callable[[torch.Tensor], torch.Tensor]
+) -> FloatArray:
+    """Embed images by what an encoder makes of them, (b, height, width, 3) uint8 at a time: see `embed_batches`."""
+    single = isinstance(images, str | bytes | os.PathLike | Image.Image | Frame)
+    if single or (isinstance(images, np.ndarray) and images.ndim < 4):
+        raise ValueError(
+            f"images must be several pictures, got one {type(images).__name__}: wrap it in a list"
+        )
+
+    def stack(batch: list[ImageSource]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([encoder.prepare(image) for image in batch]))
+
+    return embed_batches(encoder, images, stack, embed)
+
+
 def embed_batches(
+    encoder: Any,
     items: Iterable[T],
     prepare: Callable[[list[T]], torch.Tensor],
     embed: Callable[[torch.Tensor], torch.Tensor],
-    *,
-    batch_size: int,
-    dimension: int,
-    device: torch.device,
 ) -> FloatArray:
-    """Embed items, batch by batch: (n, d) float32 unit rows; ModelError where they overflow the precision."""
+    """Embed items in an encoder's batches: (n, d) float32 unit rows; ModelError where they overflow the precision."""
+    device: torch.device = encoder.device
     iterator = iter(items)
-    rows = [torch.zeros((0, dimension), device=device)]
+    rows = [torch.zeros((0, encoder.dimension), device=device)]
     cuda = device.type == "cuda"
     with torch.inference_mode():
-        for batch in iter(lambda: list(islice(iterator, batch_size)), []):
+        for batch in iter(lambda: list(islice(iterator, encoder.batch_size)), []):
             inputs = prepare(batch).pin_memory() if cuda else prepare(batch)
             embeddings = embed(inputs.to(device, non_blocking=cuda))  # (b, d)
             rows.append(embeddings.float())  # a GPU goes on with it while the next batch is prepared

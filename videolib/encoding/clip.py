@@ -16,10 +16,10 @@ from videolib.encoding.batches import (
     Precision,
     check_batch_size,
     check_choice,
-    check_images,
     check_text,
     check_texts,
     embed_batches,
+    embed_images,
     encoder_html,
     pick_device,
     pick_precision,
@@ -139,15 +139,7 @@ class ClipEncoder:
         ModelError
             If the model's numbers outgrow its precision.
         """
-        check_images(images)
-        return embed_batches(
-            images,
-            lambda batch: torch.from_numpy(np.stack([self.prepare(image) for image in batch])),
-            partial(embed_pixels, self._clip),
-            batch_size=self.batch_size,
-            dimension=self.dimension,
-            device=self.device,
-        )
+        return embed_images(self, images, partial(embed_pixels, self._clip))
 
     def encode_texts(self, texts: Iterable[str], *, truncate: bool = False) -> FloatArray:
         """Embed texts, batch by batch.
@@ -169,13 +161,12 @@ class ClipEncoder:
             If `texts` is one string, or a text is too long or not a string.
         """
         check_texts(texts)
+        length = self._clip.context_length
         return embed_batches(
+            self,
             texts,
-            lambda batch: torch.cat([_tokenize(text, self._clip.context_length, truncate) for text in batch]),
+            lambda batch: torch.cat([_tokenize(text, length, truncate) for text in batch]),
             partial(embed_tokens, self._clip),
-            batch_size=self.batch_size,
-            dimension=self.dimension,
-            device=self.device,
         )
 
 

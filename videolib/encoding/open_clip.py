@@ -15,10 +15,10 @@ from videolib.encoding.batches import (
     Precision,
     check_batch_size,
     check_choice,
-    check_images,
     check_text,
     check_texts,
     embed_batches,
+    embed_images,
     encoder_html,
     pick_device,
     pick_precision,
@@ -138,12 +138,7 @@ class OpenClipEncoder:
         ModelError
             If the model's numbers outgrow its precision.
         """
-        check_images(images)
-        return self._embed(
-            images,
-            lambda batch: torch.from_numpy(np.stack([self.prepare(image) for image in batch])),
-            self._embed_pixels,
-        )
+        return embed_images(self, images, self._embed_pixels)
 
     def encode_texts(self, texts: Iterable[str], *, truncate: bool = False) -> FloatArray:
         """Embed texts, batch by batch, as `ClipEncoder.encode_texts` does.
@@ -160,17 +155,7 @@ class OpenClipEncoder:
             If `texts` is one string, or a text is too long or not a string.
         """
         check_texts(texts)
-        return self._embed(texts, lambda batch: self._tokenize(batch, truncate), self._embed_tokens)
-
-    def _embed(self, items: Iterable[Any], prepare: Any, embed: Any) -> FloatArray:
-        return embed_batches(
-            items,
-            prepare,
-            embed,
-            batch_size=self.batch_size,
-            dimension=self.dimension,
-            device=self.device,
-        )
+        return embed_batches(self, texts, lambda batch: self._tokenize(batch, truncate), self._embed_tokens)
 
     def _embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         scaled = pixels.permute(0, 3, 1, 2).float().div_(255)  # (n, 3, height, width)

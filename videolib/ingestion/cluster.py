@@ -15,7 +15,7 @@ from videolib.addresses import is_address
 from videolib.cores import available_cores
 from videolib.errors import ModelError, StoreError, VideoReadError
 from videolib.extras import missing_extra
-from videolib.ingestion.worker import Opened, Part, Sampled, Worker, Written
+from videolib.ingestion.worker import END_SECONDS, Opened, Part, Sampled, Worker, Written
 from videolib.progress import tqdm
 from videolib.store import FrameStore
 
@@ -26,7 +26,6 @@ PART_FRAMES = 1024  # of a video that several workers write; whole batches
 TASKS_A_WORKER = 4  # two are opened while two are written
 TRIES = 4  # of a task whose worker ends
 LOOK_SECONDS = 2.0  # between two looks at which machines there are
-END_SECONDS = 10.0  # for what is in the model when all is stopped
 OBJECT_BYTES = 100 << 20  # for Ray's objects, which hold no frame here
 
 

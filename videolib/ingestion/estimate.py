@@ -55,13 +55,9 @@ class Preflight:
         )
 
     def _repr_html_(self) -> str:
-        facts = {
-            "video": f"{self.video.title}, {format_seconds(self.video.duration_seconds)}",
-            "frames": f"{self.frame_count:,}",
-            "time": f"about {_tell_seconds(self.seconds)} on this machine",
-            "room": _tell_room(self.store_bytes, self.file_bytes),
-        }
-        return facts_html("What an ingest will take", facts)
+        return _takes_html(
+            self, {"video": f"{self.video.title}, {format_seconds(self.video.duration_seconds)}"}
+        )
 
 
 def preflight(
@@ -141,16 +137,10 @@ class PreflightVideos:
         )
 
     def _repr_html_(self) -> str:
-        facts = {
-            "videos": f"{self.video_count:,}, {format_seconds(self.duration_seconds)} together",
-            "cannot be read": f"{len(self.problems):,}: see problems",
-            "frames": f"{self.frame_count:,}",
-            "time": f"about {_tell_seconds(self.seconds)} on this machine",
-            "room": _tell_room(self.store_bytes, self.file_bytes),
-        }
-        if not len(self.problems):
-            del facts["cannot be read"]
-        return facts_html("What an ingest will take", facts)
+        what = {"videos": f"{self.video_count:,}, {format_seconds(self.duration_seconds)} together"}
+        if len(self.problems):
+            what["cannot be read"] = f"{len(self.problems):,}: see problems"
+        return _takes_html(self, what)
 
 
 def preflight_videos(
@@ -212,6 +202,15 @@ def preflight_videos(
         stored,
         file_bytes(stored),
     )
+
+
+def _takes_html(told: Preflight | PreflightVideos, what: dict[str, str]) -> str:
+    takes = {
+        "frames": f"{told.frame_count:,}",
+        "time": f"about {_tell_seconds(told.seconds)} on this machine",
+        "room": _tell_room(told.store_bytes, told.file_bytes),
+    }
+    return facts_html("What an ingest will take", what | takes)
 
 
 def _tell_room(store_bytes: int, file_bytes: int) -> str:

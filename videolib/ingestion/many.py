@@ -14,7 +14,7 @@ import pandas as pd
 from videolib.ingestion.cluster import Cluster
 from videolib.ingestion.run import Run
 from videolib.ingestion.sources import Source, find_sources
-from videolib.ingestion.worker import Opened, Part, Sampled, Worker, Written
+from videolib.ingestion.worker import END_SECONDS, Opened, Part, Sampled, Worker, Written
 from videolib.progress import tqdm
 from videolib.store import FrameStore
 from videolib.types import Sampling
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
 WRITTEN_AT_ONCE = 2  # videos: the end of one and the beginning of the next share the cores
-END_SECONDS = 10.0  # for what is in the model when all is stopped
 
 
 def ingest_videos(

@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
@@ -42,22 +43,22 @@ class Workers(Protocol):
     def stop(self, writing: Iterable[Future[Any]]) -> None: ...
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Row:
     """A source, and what is known of it."""
 
     place: int
-    source: str = field(compare=False)
-    size: int = field(compare=False)  # bytes of the file; of an address 0 until it is downloaded
-    content_id: str = field(default="", compare=False)
-    video: Video | None = field(default=None, compare=False)
-    video_id: str | None = field(default=None, compare=False)
-    frame_count: int = field(default=0, compare=False)  # that are stored in the end
-    is_new: bool = field(default=True, compare=False)
-    part_count: int = field(default=1, compare=False)
-    parts: list[Written] = field(default_factory=list, compare=False)  # that are written
-    state: str = field(default="", compare=False)
-    error: str = field(default="", compare=False)
+    source: str
+    size: int  # bytes of the file; of an address 0 until it is downloaded
+    content_id: str = ""
+    video: Video | None = None
+    video_id: str | None = None
+    frame_count: int = 0  # that are stored in the end
+    is_new: bool = True
+    part_count: int = 1
+    parts: list[Written] = field(default_factory=list)  # that are written
+    state: str = ""
+    error: str = ""
 
     def fail(self, error: object) -> None:
         self.state, self.error, self.video_id, self.frame_count = "failed", str(error), None, 0
@@ -80,7 +81,7 @@ class Run:
         self.rows = [Row(place, each, _file_size(each)) for place, each in enumerate(sources)]
         self.bytes_known = self.frames_known = 0
         self.unopened = deque(self.rows)
-        self.opened: list[tuple[Row, Opened]] = []  # a heap
+        self.opened: list[tuple[int, Row, Opened]] = []  # a heap, by the rows' places
         self.ready: deque[tuple[Row, Part | None]] = deque()
         self.running: dict[Future[Any], tuple[str, Row]] = {}
         self.turn = 0  # the first row that is not taken
@@ -120,14 +121,14 @@ class Run:
             row = self.unopened.popleft()
             known = self.sources.get(printable(row.source))
             if known and is_address(row.source):
-                heapq.heappush(self.opened, (row, Opened(known)))
+                heapq.heappush(self.opened, (row.place, row, Opened(known)))
             else:
                 self.running[self.workers.open(row.source, known, self.whole)] = "open", row
         # In order, so that of the same content the first is written; but the cores wait for no download.
         while self.opened:
-            if self.opened[0][0].place != self.turn and (self.ready or self._doing("write")):
+            if self.opened[0][0] != self.turn and (self.ready or self._doing("write")):
                 break
-            row, opened = heapq.heappop(self.opened)
+            _, row, opened = heapq.heappop(self.opened)
             self._take(row, opened)
         while self.ready and len(self._doing("write")) < self.workers.at_once:
             row, part = self.ready.popleft()
@@ -139,7 +140,8 @@ class Run:
         return [row for each, row in self.running.values() if each == task]
 
     def _may_open(self, row: Row) -> bool:
-        opening, ahead = self._doing("open"), [row for row, _ in (*self.opened, *self.ready)]
+        opening = self._doing("open")
+        ahead = [*(row for _, row, _ in self.opened), *(row for row, _ in self.ready)]
         if len(opening) + len(ahead) >= max(OPENED_AHEAD, self.workers.at_once):
             return False
         downloaded = sum(each.size for each in [*ahead, *self._doing("write")] if is_address(each.source))
@@ -158,7 +160,7 @@ class Run:
             return
         if task == "open":
             row.size = row.size or result.downloaded_bytes
-            heapq.heappush(self.opened, (row, result))
+            heapq.heappush(self.opened, (row.place, row, result))
         else:
             self._collect(row, result)
 
@@ -238,7 +240,7 @@ class Run:
     def _settle_duplicates(self) -> None:
         """Have the first source in order stand for its content, whichever was opened first."""
         for written, *others in self.by_content.values():
-            first = min([written, *others])
+            first = min([written, *others], key=attrgetter("place"))
             if written.state == "failed":
                 for row in others:
                     row.fail(written.error)
@@ -268,7 +270,7 @@ class Run:
 
     def _show(self, bar: Any) -> None:
         """Move the bar; those that are unopened count as many frames a byte as the others had."""
-        waiting = [*self.unopened, *self._doing("open"), *(row for row, _ in self.opened)]
+        waiting = [*self.unopened, *self._doing("open"), *(row for _, row, _ in self.opened)]
         known = max(1, len(self.rows) - len(waiting))
         ended = len(self.rows) - len(waiting) - len(self.ready) - len(self._doing("write"))
         written = self.workers.frames_written()

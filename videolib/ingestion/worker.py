@@ -25,6 +25,7 @@ from videolib.video import SamplePlan, checked_path, describe, plan_samples, rea
 if TYPE_CHECKING:
     from videolib.encoding import Encoder
 
+END_SECONDS = 10.0  # for what is in the model when all is stopped
 PLANS = 16  # that are kept between opening a video and writing its frames
 WRITE_SECONDS = (
     2.0  # a batch that is not full waits no longer, so that the bar moves, and an interrupt keeps it

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -59,23 +59,28 @@ def copy_videos(
         videos = videos.assign(model=encoder.model, dimension=encoder.dimension)
     with tqdm(total=int(videos["frame_count"].sum()), unit="frame", disable=not progress) as bar:
         for row in videos.sort_values("latest", kind="stable").to_dict("records"):
-            video = Video(**{field.name: row[field.name] for field in fields(Video)})
-            bar.set_description(video.title)
-            names = ("model", "dimension", "every_seconds", "sampling", "content_id")
-            video_id = to_store.write_video(video, **{name: row[name] for name in names})
+            bar.set_description(row["title"])
+            video_id = record_row(to_store, row)
             missing = np.setdiff1d(
-                from_store.read_frame_numbers(video.video_id), to_store.read_frame_numbers(video_id)
+                from_store.read_frame_numbers(row["video_id"]), to_store.read_frame_numbers(video_id)
             )
             bar.update(row["frame_count"] - len(missing))
             if len(missing):
-                for batch in from_store.read_batches(video.video_id, after=int(missing[0]) - 1):
+                for batch in from_store.read_batches(row["video_id"], after=int(missing[0]) - 1):
                     new = batch[batch["frame_number"].isin(missing)]
-                    for part in [new] if encoder is None else _embedded(new, encoder, video.title):
+                    for part in [new] if encoder is None else _embedded(new, encoder, row["title"]):
                         to_store.write_frames(part.assign(video_id=video_id))
                         bar.update(len(part))
             if row["complete"]:
                 to_store.mark_complete(video_id)
     to_store._write_marks(from_store.read_marks(), are_copied=True)
+
+
+def record_row(store: FrameStore, row: Mapping[Hashable, Any]) -> str:
+    """Record a video by its row of another store's `list_videos`; returns the video_id that it has here."""
+    names = ("model", "dimension", "every_seconds", "sampling", "content_id")
+    video = Video(**{field.name: row[field.name] for field in fields(Video)})
+    return store.write_video(video, **{name: row[name] for name in names})
 
 
 def _embedded(frames: pd.DataFrame, encoder: Encoder, title: str) -> Iterator[pd.DataFrame]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import fields
 from typing import Any
 
 import duckdb
@@ -20,10 +19,10 @@ from videolib.addresses import Secret, is_address
 from videolib.errors import StoreError
 from videolib.progress import tqdm
 from videolib.store.connection import retried
+from videolib.store.copying import record_row
 from videolib.store.pictures import file_name_of, find_root, open_root, reason_of
 from videolib.store.schema import DTYPES, FRAMES, ElementType
 from videolib.store.store import FrameStore
-from videolib.types import Video
 
 ROWS_PER_FILE = 5000  # some 60 MB with their pictures, which is what is in memory
 
@@ -187,12 +186,10 @@ def _read_frames(files: _Files, path: str, types: Mapping[str, ElementType]) -> 
 
 
 def _write_video(store: FrameStore, row: dict[Hashable, Any]) -> None:
-    video = Video(**{field.name: row[field.name] for field in fields(Video)})
-    names = ("model", "dimension", "every_seconds", "sampling", "content_id")
-    video_id = store.write_video(video, **{name: row[name] for name in names})
-    if video_id != video.video_id:
+    video_id = record_row(store, row)
+    if video_id != row["video_id"]:
         raise StoreError(
-            f"video_id must be free, or of the same sampling, got {video.video_id!r}, which the store has "
+            f"video_id must be free, or of the same sampling, got {row['video_id']!r}, which the store has "
             f"as {video_id!r}: delete_video that first, or load into a store of its own and call copy_videos"
         )
 

@@ -28,7 +28,6 @@ from sqlalchemy import (
     TextClause,
     create_engine,
     event,
-    select,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -41,6 +40,7 @@ from videolib.addresses import Secret, hide_password
 from videolib.errors import StoreError
 from videolib.store.load_data import load_statement
 from videolib.store.schema import DTYPES, FRAMES, ElementType, Vector, dot_product, has_table, stored_vector
+from videolib.store.videos import stored_model
 
 HAS_VECTOR_INDEX = True
 ELEMENT_TYPES: tuple[ElementType, ...] = ("F32", "F16")
@@ -174,7 +174,7 @@ def learn_vectors(connection: Connection, wanted: ElementType | None) -> bool:
     Raises
     ------
     StoreError
-        If it has frames, and another element type than is wanted.
+        If it has videos, and another element type than is wanted.
     """
     dialect: Any = connection.dialect
     dialect.element_type = wanted or "F32"
@@ -182,7 +182,7 @@ def learn_vectors(connection: Connection, wanted: ElementType | None) -> bool:
         return False
     _, stored = stored_vector(connection)
     if wanted not in (None, stored):
-        if connection.execute(select(FRAMES.c.video_id).limit(1)).first() is None:
+        if stored_model(connection) is None:
             return False  # the first video that is written makes the table anew
         raise StoreError(
             f"element_type must be {stored}, which this database has, got {wanted!r}: use another one"

@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
 from videolib.errors import VideoReadError
+from videolib.folders import written_whole
 from videolib.images import resize
 from videolib.types import RGBArray
 from videolib.video.frames import sample_frames
@@ -233,10 +234,8 @@ def written(to: str | os.PathLike[str] | BinaryIO, *, sources: Iterable[Path]) -
         raise ValueError(f"to must lie in a folder that exists, got {target}; make {target.parent} first")
     if target.exists() and any(target.samefile(source) for source in sources):
         raise ValueError(f"to must not be the video itself, got {target}; give it another name")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".videolib-") as folder:
-        part = Path(folder) / "part.mp4"
+    with written_whole(target) as part:
         yield part
-        part.replace(target)
 
 
 def _to_yuv(image: RGBArray) -> VideoFrame:
