@@ -23,7 +23,7 @@ from videolib.search.measures import (
     recall_at,
 )
 from videolib.search.memory import FrameIndex
-from videolib.search.moments import EXTEND_TO, OPEN_AT, moments_of
+from videolib.search.moments import EXTEND_TO, OPEN_AT, check_levels, spans_of
 from videolib.search.similarities import check_k
 from videolib.types import FloatArray
 
@@ -146,6 +146,7 @@ def evaluate(
     """
     if check_k(k) < 1 or ranked not in RANKED:
         raise ValueError(f"k must be 1 or more and ranked one of {', '.join(RANKED)}, got {k} and {ranked!r}")
+    check_levels(open_at, extend_to)
     index = store if isinstance(store, FrameIndex) else store.load_index()
     questions = _questions(_of_videos(as_marks(marks), index), index, ranked)
     asked = list(questions)
@@ -234,17 +235,12 @@ def _question(
         if len(windows):
             spans[video_id] = windows
     if ranked == "videos":
-        places = {video_id: n for n, video_id in enumerate(index._rows)}
-        relevant, unseen = [np.array([places[each] for each in present if present[each]], np.intp)], 0
+        number = {each: n for n, each in enumerate(index._rows)}
+        relevant, unseen = [np.array([number[each] for each in present if present[each]], np.intp)], 0
     is_one = ranked == "frames_of_video"
-    return _Question(
-        video_id if is_one else "",
-        index._rows[video_id] if is_one else slice(0, len(index)),
-        np.unique(np.concatenate(relevant)),
-        unseen,
-        spans,
-        present,
-    )
+    searched = index._rows[video_id] if is_one else slice(0, len(index))
+    found = np.unique(np.concatenate(relevant))
+    return _Question(video_id if is_one else "", searched, found, unseen, spans, present)
 
 
 def _embed(
@@ -303,10 +299,14 @@ def _measure_moment(
     best = question.places.start + int(similarities[question.places].argmax())
     video_id = str(index._frames["video_id"].iat[best])
     rows = index._rows[video_id]
-    curve = index._frames.iloc[rows].assign(similarity=similarities[rows].astype(float))
+    numbers, seconds = (
+        index._frames[name].to_numpy()[rows] for name in ("frame_number", "timestamp_seconds")
+    )
     duration = next(iter(index._videos["duration_seconds"][index._videos["video_id"] == video_id]), None)
-    moments = moments_of(curve, duration_seconds=duration, open_at=open_at, extend_to=extend_to)
-    span = moments["start_seconds"].to_numpy(float)[0], moments["end_seconds"].to_numpy(float)[0]
+    values = similarities[rows].astype(float)
+    peaks, starts, ends = spans_of(values, numbers, seconds, duration, open_at=open_at, extend_to=extend_to)
+    first = int(values[peaks].argmax())  # of equal ones the earlier, as in `find_moments`
+    span = float(starts[first]), float(ends[first])
     best_iou = max([0.0, *overlaps(span, question.spans.get(video_id, np.zeros((0, 2))))])
     return {f"R1@{iou}": float(best_iou >= iou) for iou in IOUS}
 

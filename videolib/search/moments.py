@@ -83,7 +83,7 @@ def find_moments(
         If the query does not fit the store, or k, open_at or extend_to is out of its range.
     """
     k = check_k(k)
-    _check_levels(open_at, extend_to)
+    check_levels(open_at, extend_to)
     kept = waiting = _no_moments()
     skip = 0
     while k and len(kept) < k:
@@ -147,27 +147,46 @@ def moments_of(
     ValueError
         If a similarity is not a number, or open_at or extend_to is out of its range.
     """
-    _check_levels(open_at, extend_to)
+    check_levels(open_at, extend_to)
     found = []
     for _, curve in similarities.groupby("video_id", sort=False):
         values = curve["similarity"].to_numpy(float)
         if np.isnan(values).any():
             raise ValueError("similarities must be numbers, got NaN: check the embeddings")
         seconds, numbers = curve["timestamp_seconds"].to_numpy(float), curve["frame_number"].to_numpy()
-        low = -np.inf if start_seconds is None else start_seconds
-        high = np.inf if end_seconds is None else end_seconds
-        spans = _find_spans(values, numbers, (low <= seconds) & (seconds < high), open_at, extend_to)
-        length = curve["duration_seconds"].iloc[0] if "duration_seconds" in curve else duration_seconds
-        starts, ends = _cells(seconds, numbers, np.inf if length is None or np.isnan(length) else length)
-        peaks = curve.iloc[[peak for _, peak, _ in spans]]
-        found.append(
-            peaks.assign(
-                start_seconds=np.maximum(starts[[first for first, _, _ in spans]], low),
-                peak_seconds=peaks["timestamp_seconds"],
-                end_seconds=np.minimum(ends[[last for _, _, last in spans]], high),
-            )
+        within = (
+            -np.inf if start_seconds is None else start_seconds,
+            np.inf if end_seconds is None else end_seconds,
         )
+        length = curve["duration_seconds"].iloc[0] if "duration_seconds" in curve else duration_seconds
+        places, starts, ends = spans_of(
+            values, numbers, seconds, length, open_at=open_at, extend_to=extend_to, within=within
+        )
+        peaks = curve.iloc[places]
+        peak_seconds = peaks["timestamp_seconds"]
+        found.append(peaks.assign(start_seconds=starts, peak_seconds=peak_seconds, end_seconds=ends))
     return _ranked(_in_order(pd.concat(found))) if found else _no_moments()
+
+
+def spans_of(
+    values: npt.NDArray[np.float64],
+    numbers: npt.NDArray[np.int64],
+    seconds: npt.NDArray[np.float64],
+    duration: float | None,
+    *,
+    open_at: float,
+    extend_to: float,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[list[int], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The moments of one curve in order of time: the positions of their peaks, their starts and their ends."""
+    low, high = within
+    spans = _find_spans(values, numbers, (low <= seconds) & (seconds < high), open_at, extend_to)
+    starts, ends = _cells(seconds, numbers, np.inf if duration is None or np.isnan(duration) else duration)
+    return (
+        [peak for _, peak, _ in spans],
+        np.maximum(starts[[first for first, _, _ in spans]], low),
+        np.minimum(ends[[last for _, _, last in spans]], high),
+    )
 
 
 def _find_spans(
@@ -248,7 +267,7 @@ def _no_moments() -> pd.DataFrame:
     return FrameTable(columns=MOMENT_COLUMNS).astype(types)
 
 
-def _check_levels(open_at: float, extend_to: float) -> None:
+def check_levels(open_at: float, extend_to: float) -> None:
     if not 0 <= extend_to <= open_at <= 1:
         raise ValueError(
             "extend_to and open_at must be shares with 0 <= extend_to <= open_at <= 1, "
