@@ -281,14 +281,16 @@ def test_a_part_of_chosen_videos(page):
     choice.focus()
     for key in ("Enter", "Tab"):
         page.keyboard.press(key)
+    expect(choice).to_have_attribute("aria-label", "In: sample")  # as the notebook asks
     act(page, lambda: page.keyboard.press("Space"))
-    assert in_kernel(page, "explorer.query['video_id'] == explorer.moments['video_id'][0]") == "True"
+    expect(choice).to_have_attribute("aria-label", "In: All videos")
+    assert in_kernel(page, "explorer.query['video_id']") == "None"
+    act(page, lambda: page.keyboard.press("Space"))
     expect(choice).to_have_attribute("aria-label", "In: sample")
-    act(page, lambda: page.keyboard.press("Space"))
+    assert in_kernel(page, "explorer.query['video_id'] == explorer.moments['video_id'][0]") == "True"
     page.keyboard.press("Escape")
     expect(choice).to_be_focused()
     expect(page.locator(f"{WIDGET} .boxes")).to_be_hidden()
-    assert in_kernel(page, "explorer.query['video_id']") == "None"
 
 
 def test_an_error_is_shown_and_the_next_search_answers(page):

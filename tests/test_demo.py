@@ -67,7 +67,7 @@ def test_the_marks_are_those_of_the_scenes(scenes):
         ]
         assert own["right"].tolist() == ([True] * len(wanted) if wanted else [False])
         assert list(zip(own["start_seconds"].dropna(), own["end_seconds"].dropna(), strict=True)) == wanted
-    assert marks["right"].sum() == 61
+    assert marks["right"].sum() == 60
     assert (~marks["right"]).sum() == 12
 
 

@@ -371,3 +371,18 @@ def test_a_store_goes_to_another_process_with_its_whole_path(tmp_path, monkeypat
 def test_a_store_in_memory_stays_where_it_is():
     with pytest.raises(StoreError, match="lives in this process alone: use a file or a server"):
         pickle.dumps(FrameStore(":memory:"))
+
+
+def test_an_interrupt_while_duckdb_looks_at_the_rows_stays_one(store):
+    def interrupt(frame, event, _):
+        if frame.f_code.co_name == "__str__" and frame.f_back.f_code.co_name == "upsert":
+            raise KeyboardInterrupt
+
+    before, tracer = store.list_videos(), sys.gettrace()
+    sys.settrace(interrupt)  # DuckDB asks each column's type for its name
+    try:
+        with pytest.raises(KeyboardInterrupt, match="broken off, and what is stored is whole"):
+            store.write_video(make_video("b"), model="tiny", dimension=4, every_seconds=1)
+    finally:
+        sys.settrace(tracer)
+    pd.testing.assert_frame_equal(store.list_videos(), before)

@@ -313,8 +313,8 @@ class TestFaults:
     def test_a_deletion_whose_answer_is_lost_is_no_error(self, standin, store):
         standin.clear()
         standin.fault(
-            "drop_after", match="COMMIT", nth=2
-        )  # the first ends the look whether the video is there
+            "drop_after", match="COMMIT", nth=3
+        )  # two looks before: is it there, where are its pictures
         store.delete_video("v1")
         assert len(sent(standin, "DELETE")) == 4
         assert store.list_videos().empty

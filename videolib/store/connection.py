@@ -189,7 +189,8 @@ class Connected:
         except VideolibError:
             raise
         except Exception as error:
-            if isinstance(error.__cause__, KeyboardInterrupt):  # DuckDB makes a RuntimeError of it
+            # DuckDB makes a RuntimeError of it, and, while it looks at a table, an error that only names it.
+            if isinstance(error.__cause__, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt"):
                 raise KeyboardInterrupt(f"{self!r}: broken off, and what is stored is whole") from None
             cause = getattr(error, "orig", None) or error
             is_argument = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
