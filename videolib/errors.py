@@ -19,3 +19,12 @@ class ModelError(VideolibError):
 
 class StoreError(VideolibError):
     """The store cannot be opened, or it refuses what it was given."""
+
+
+def interrupted(sentence: str) -> KeyboardInterrupt:
+    """Make the interrupt of long work, which tells what is kept; a notebook shows the sentence alone."""
+    error = KeyboardInterrupt(
+        sentence
+    )  # no class of its own: Python ends by the signal for this very type alone
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]  # type: ignore[attr-defined]  # IPython's
+    return error

@@ -18,6 +18,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.conftest import make_frames, make_video
 from videolib import (
@@ -279,6 +281,20 @@ def test_an_index_that_is_kept_gives_way_to_a_newer_one(several, sample, encoder
     found = explore(copy, encoder, query_text=CAR).moments
     assert len(found)
     assert list(explorer_index._kept) == [copy.url]
+
+
+def test_a_store_that_is_too_large_is_counted_now_and_then(several, monkeypatch):
+    monkeypatch.setattr(explorer_index, "MOST_BYTES", 0)
+    counts = []
+    listen = (Engine, "before_cursor_execute", lambda *given: counts.append("GROUP BY" in given[2]))
+    event.listen(*listen)
+    try:
+        for pause, expected in ((0, 1), (600, 2), (600, 2)):
+            monkeypatch.setattr(explorer_index, "LOOK_AGAIN_SECONDS", pause)
+            assert explorer_index.searched(several) is several
+            assert sum(counts) == expected
+    finally:
+        event.remove(*listen)
 
 
 def test_pictures_that_are_known_are_not_read_again(sample):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from tests.conftest import run_killed
 from tests.file_server import Reply, file_server
@@ -425,6 +426,34 @@ ingest(sys.argv[1], ClipEncoder("demo", device="cpu"), FrameStore(sys.argv[2]), 
     store = FrameStore(path)
     ingest(SAMPLE_VIDEO_PATH, encoder, store, every_seconds=EVERY_SECONDS, progress=False)
     assert_same_rows(store, undisturbed)
+
+
+class StoppedEncoder(LightEncoder):
+    """Meets the stop button after some images."""
+
+    def encode_images(self, images):
+        if self.count >= 8:
+            raise KeyboardInterrupt
+        return super().encode_images(images)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ("ingest(", "8 of 84 frames of 'sample' are stored: call ingest again to go on"),
+        (
+            "ingest_videos(",
+            r"0 of 1 videos are stored whole, and \d frames were written: call ingest_videos again to go on",
+        ),
+    ],
+)
+def test_in_a_notebook_an_interrupt_is_one_line(call, line, store, capsys):
+    shell = InteractiveShell()
+    shell.user_ns |= {"path": SAMPLE_VIDEO_PATH, "store": store, "encoder": StoppedEncoder()}
+    shell.run_cell(
+        f"from videolib import ingest, ingest_videos\n{call}path, encoder, store, every_seconds=1.7, progress=False)"
+    )
+    assert re.fullmatch(f"KeyboardInterrupt: {line}", capsys.readouterr().out.strip())
 
 
 def test_an_interrupt_while_the_database_works_is_one_traceback_and_no_other_error(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,11 +20,13 @@ Span = tuple[float | None, float | None]  # seconds from and to which is searche
 
 MOST_BYTES = 500_000_000  # of embeddings in memory, of all stores: less than the model's own weights (605 MB)
 KEPT_PICTURES = 500  # of an index: some 10 MB
+LOOK_AGAIN_SECONDS = 10  # after a store was too large or not complete: its list counts all frames
 
 _kept: OrderedDict[str, Indexed] = (
     OrderedDict()
 )  # by the store's URL: each run of a cell opens the store anew
 _seen: dict[str, Hashable] = {}
+_refused: dict[str, float] = {}  # until when
 
 
 class Indexed:
@@ -86,7 +89,7 @@ def searched(store: FrameStore, video_ids: list[str] | None = None) -> FrameStor
     A store that changes from one search to the next, as during an ingest, or is not complete, is searched itself; so
     are videos at a sampling that is not the latest.
     """
-    if (state := _state_of(store)) is None:
+    if time.monotonic() < _refused.get(store.url, 0) or (state := _state_of(store)) is None:
         return store
     known = _kept.get(store.url)
     if known is None or known.state != state:
@@ -110,6 +113,7 @@ def _load(store: FrameStore, state: Hashable) -> Indexed | None:
         videos = latest[latest["frame_count"] > 0]
         size = _bytes_of(videos)
         if not 0 < size <= MOST_BYTES or not latest["complete"].all():
+            _refused[store.url] = time.monotonic() + LOOK_AGAIN_SECONDS
             return None
         while _kept and size + sum(_bytes_of(each.videos) for each in _kept.values()) > MOST_BYTES:
             _kept.popitem(last=False)

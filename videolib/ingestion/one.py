@@ -11,7 +11,7 @@ import pandas as pd
 
 from videolib.addresses import hide_secrets, printable
 from videolib.downloads import fetch_video
-from videolib.errors import StoreError, VideoReadError
+from videolib.errors import StoreError, VideoReadError, interrupted
 from videolib.ingestion.pipeline import embed_samples
 from videolib.ingestion.sources import locate
 from videolib.progress import tqdm
@@ -137,7 +137,7 @@ def _ingest_samples(
                 bar.update(len(batch))
                 written += len(batch)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
+        raise interrupted(
             f"{written} of {len(samples)} frames of {video.title!r} are stored: call ingest again to go on"
         ) from None
     if not written:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from videolib.addresses import hide_secrets, is_address, printable
-from videolib.errors import DownloadError, VideoReadError
+from videolib.errors import DownloadError, VideoReadError, interrupted
 from videolib.ingestion.one import describe_outdated, find_outdated
 from videolib.ingestion.worker import Opened, Part, Sampled, Written
 from videolib.store import FrameStore
@@ -112,7 +112,7 @@ class Run:
         except BaseException as error:
             self.workers.stop([future for future, (task, _) in self.running.items() if task == "write"])
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(self._kept()) from None
+                raise interrupted(self._kept()) from None
             raise
 
     def _begin(self) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
 from videolib.addresses import Secret, hide_password, is_address, printable, store_file
-from videolib.errors import StoreError, VideolibError
+from videolib.errors import StoreError, VideolibError, interrupted
 from videolib.extras import missing_extra
 from videolib.store.pictures import find_root
 from videolib.store.schema import ElementType, bring_forward
@@ -191,7 +191,7 @@ class Connected:
         except Exception as error:
             # DuckDB makes a RuntimeError of it, and, while it looks at a table, an error that only names it.
             if isinstance(error.__cause__, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt"):
-                raise KeyboardInterrupt(f"{self!r}: broken off, and what is stored is whole") from None
+                raise interrupted(f"{self!r}: broken off, and what is stored is whole") from None
             cause = getattr(error, "orig", None) or error
             is_argument = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
             if is_argument or (isinstance(error, DBAPIError) and self._database.is_transient(error)):
