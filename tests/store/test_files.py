@@ -375,7 +375,7 @@ def test_a_store_in_memory_stays_where_it_is():
 
 def test_an_interrupt_while_duckdb_looks_at_the_rows_stays_one(store):
     def interrupt(frame, event, _):
-        if frame.f_code.co_name == "__str__" and frame.f_back.f_code.co_name == "upsert":
+        if frame.f_code.co_name == "__str__" and frame.f_code.co_filename == np._core._dtype.__file__:
             raise KeyboardInterrupt
 
     before, tracer = store.list_videos(), sys.gettrace()

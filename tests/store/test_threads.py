@@ -2,9 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.conftest import make_frames, make_video
 from videolib import FrameStore, normalize
@@ -55,6 +59,26 @@ def test_threads_that_write_the_same_rows_take_turns(store: FrameStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(store.write_frames, [make_frames("v1", ROWS)] * 16))
     assert len(store.read_frames("v1")) == 200
+
+
+def test_a_file_that_another_thread_is_opening_is_written_after_all(store: FrameStore) -> None:
+    """One in a thousand openings meets this moment; here the first does."""
+    failed = []
+
+    def fail_first(_cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "register" and not failed:
+            failed.append(statement)
+            raise duckdb.CatalogException(
+                "Catalog Error: Table Function with name pandas_scan does not exist!"
+            )
+
+    event.listen(Engine, "do_execute", fail_first)
+    try:
+        store.write_video(make_video("v1"), **MODEL)
+    finally:
+        event.remove(Engine, "do_execute", fail_first)
+    assert failed
+    assert store.list_videos()["video_id"].tolist() == ["v1"]
 
 
 def test_two_stores_in_memory_are_two() -> None:

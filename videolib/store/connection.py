@@ -189,10 +189,10 @@ class Connected:
         except VideolibError:
             raise
         except Exception as error:
-            # DuckDB makes a RuntimeError of it, and, while it looks at a table, an error that only names it.
-            if isinstance(error.__cause__, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt"):
-                raise interrupted(f"{self!r}: broken off, and what is stored is whole") from None
             cause = getattr(error, "orig", None) or error
+            # DuckDB makes a RuntimeError of it, and, while it looks at a table, an error that only names it.
+            if isinstance(error.__cause__, KeyboardInterrupt) or str(cause).startswith("KeyboardInterrupt"):
+                raise interrupted(f"{self!r}: broken off, and what is stored is whole") from None
             is_argument = isinstance(error, ValueError) and not isinstance(error, UnicodeError)
             if is_argument or (isinstance(error, DBAPIError) and self._database.is_transient(error)):
                 raise

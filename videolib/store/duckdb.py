@@ -47,8 +47,14 @@ from videolib.store.schema import ElementType, Vector, dot_product
 HAS_VECTOR_INDEX = False
 ELEMENT_TYPES: tuple[ElementType, ...] = ("F32",)
 MEMORY = (None, "", ":memory:")
-# What DuckDB says where another thread of this process writes the same rows, or opens, closes or compacts the file.
-OTHER_THREAD = ("Duplicate key", "Unique file handle conflict", "different configuration")
+# What DuckDB says where another thread of this process writes the same rows, or opens, closes or compacts the file;
+# while one opens it, another gets it already without the function that reads a pandas table.
+OTHER_THREAD = (
+    "Duplicate key",
+    "Unique file handle conflict",
+    "different configuration",
+    "pandas_scan does not exist",
+)
 LOCKED = "Could not set lock on file"
 # How DuckDB and the system say that nothing may be written, and that nothing of this name can be.
 NOT_WRITABLE = ("read-only mode", "Permission denied", "Operation not permitted", "Read-only file system")
@@ -239,8 +245,7 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
     """Insert rows, or replace the other columns where the primary key is there already."""
     names = [each.name for each in into.columns]
     statement = postgresql.insert(into).from_select(names, select(table("new_rows", *map(column, names))))
-    raw = connection.connection.driver_connection
-    raw.register("new_rows", rows)  # type: ignore[union-attr]
+    connection.exec_driver_sql("register", ("new_rows", rows))  # the driver's method, by the engine's name for it
     # Merging the log into the file writes up to 122,880 rows anew: not at the end of each small batch. What
     # closes the file after any other operation does it, such as `mark_complete` after the last batch.
     connection.exec_driver_sql("PRAGMA disable_checkpoint_on_shutdown")
@@ -251,7 +256,7 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
             set_={each.name: statement.excluded[each.name] for each in into.columns if not each.primary_key},
         )
     )
-    raw.unregister("new_rows")  # type: ignore[union-attr]
+    connection.connection.driver_connection.unregister("new_rows")  # type: ignore[union-attr]
 
 
 def load_frames(connection: Connection, folder: str, element_types: set[ElementType], **options: Any) -> bool:
