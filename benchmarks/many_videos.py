@@ -139,7 +139,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGKILL):
         store = arguments.folder / f"{number.name}.duckdb"
         store.unlink(missing_ok=True)
-        seconds = [chance.uniform(0, results["many"]["seconds"] / 5) for _ in range(arguments.disturbed)]
+        seconds = [chance.uniform(0, results["many"]["seconds"] / 10) for _ in range(arguments.disturbed)]
         disturb(number, films, store, arguments.model, seconds)
         finish(start("many", films, store, arguments.model))
         print(
