@@ -1,12 +1,6 @@
 """The notebooks in JupyterLab, as a person uses them: Chromium types, looks, plays and marks in 06, runs the others."""
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +10,7 @@ import pytest
 pytest.importorskip("playwright", reason="no browser test without Playwright: make test-browser installs it")
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
+from tests.lab import FIRST_RUN_MS, find_browser, open_notebook, run_all, running_lab
 from tools.open_lab import copy_notebooks
 from videolib import probe_video
 
@@ -23,15 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-FIRST_RUN_MS = 180_000  # imports torch, embeds the sample video
-ANSWER_MS = 30_000
 WIDGET = ".videolib"
-
-
-def find_browser() -> str | None:
-    """A Chromium of the system; None for the one that Playwright installed, if it did."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for path in map(shutil.which, names) if path), None)
 
 
 @pytest.fixture(scope="module")
@@ -50,35 +37,8 @@ def lab(tmp_path_factory) -> Iterator[str]:
     """The address of a JupyterLab on copies of the notebooks, with a store and settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
     copy_notebooks(folder)
-    settings = folder / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false"}')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME")}
-    own |= {
-        "VIDEOLIB_DATA_DIR": str(folder),
-        "VIDEOLIB_MODEL_DIR": str(folder),
-        "JUPYTERLAB_SETTINGS_DIR": str(folder),
-        "SINGLESTOREDB_URL": "",  # notebook 05 has to stop
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += ["--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    command += ["--LabApp.expose_app_in_browser=True"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=os.environ | own, cwd=folder, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/api?token=x").close()
-            break
-        except OSError:
-            assert server.poll() is None, (folder / "log").read_text()
-            time.sleep(0.5)
-    yield address
-    server.terminate()
-    server.wait(30)
+    with running_lab(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +49,6 @@ def page(browser, lab) -> Iterator[Page]:
     page.locator(f"{WIDGET} .pick img").first.wait_for(timeout=FIRST_RUN_MS)
     yield page
     page.context.close()
-
-
-def open_notebook(browser, lab: str, name: str) -> Page:
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-    page.set_default_timeout(ANSWER_MS)
-    page.goto(f"{lab}/lab/workspaces/{Path(name).stem}/tree/{name}?token=x")  # without the others' tabs
-    page.locator(".jp-Notebook").wait_for()
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.sessionContext.ready")
-    return page
-
-
-def run_all(page: Page) -> None:
-    """Run the cells by the menu, and wait until the last has run or one has failed."""
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    states = "window.jupyterapp.shell.currentWidget.content.widgets.map(each => each.model.executionState)"
-    page.wait_for_function(f"() => {states}.includes('running')")
-    page.wait_for_function(f"() => !{states}.includes('running')", timeout=FIRST_RUN_MS)
 
 
 def cells(page: Page) -> list[dict[str, Any]]:

@@ -245,7 +245,9 @@ def upsert(connection: Connection, into: Table, rows: pd.DataFrame) -> None:
     """Insert rows, or replace the other columns where the primary key is there already."""
     names = [each.name for each in into.columns]
     statement = postgresql.insert(into).from_select(names, select(table("new_rows", *map(column, names))))
-    connection.exec_driver_sql("register", ("new_rows", rows))  # the driver's method, by the engine's name for it
+    connection.exec_driver_sql(
+        "register", ("new_rows", rows)
+    )  # the driver's method, by the engine's name for it
     # Merging the log into the file writes up to 122,880 rows anew: not at the end of each small batch. What
     # closes the file after any other operation does it, such as `mark_complete` after the last batch.
     connection.exec_driver_sql("PRAGMA disable_checkpoint_on_shutdown")
