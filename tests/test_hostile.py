@@ -241,6 +241,17 @@ def test_marks_and_their_evaluation(text, store, tmp_path):
     assert videolib.compare_evaluations(one, other)["change"]["recall@1"] == 1
     assert "<script>" not in shown(one) + shown(one.per_query)
     videolib.plot_changes(one, other, names=(text[:30], "other"), title=text).savefig(io.BytesIO())
+    videolib.plot_recall({text: [one]}, published={text: {1: 0.5}}, title=text).savefig(io.BytesIO())
+
+
+def test_the_pairs_of_a_benchmark(text, tmp_path):
+    name = text.replace("/", "_").replace("\\", "_")[:60]
+    folder = videolib.make_sample_pairs(tmp_path / name)
+    (folder / "video0.mp4").rename(folder / f"{name}.mp4")
+    pair = {"key": text, "sentence": text}
+    pd.DataFrame([pair | {"video_id": name}]).to_csv(folder / "sample_test.csv", index=False)
+    (found,) = videolib.find_pairs(folder).to_dict("records")
+    assert found == pair | {"source": str(folder / f"{name}.mp4")}
 
 
 def test_the_explorer(text, store, encoder, monkeypatch, tmp_path):

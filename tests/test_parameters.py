@@ -41,6 +41,16 @@ def test_marks_are_those_of_the_sample_video_or_those_that_the_store_of_ones_own
     assert check_parameters(video_path=__file__).marks_path == ""
 
 
+def test_a_benchmark_has_stores_of_its_own(tmp_path, data):
+    drawn = check_parameters(benchmark_folder="")
+    assert (drawn.benchmark_folder, drawn.model) == ("", "demo")
+    assert drawn.store_path == str(data / "demo_benchmark.duckdb")
+    own = check_parameters(benchmark_folder=str(tmp_path))
+    assert (own.benchmark_folder, own.model) == (str(tmp_path), "ViT-B/32")
+    assert own.store_path == str(data / "benchmark.duckdb")
+    assert check_parameters().benchmark_folder == ""
+
+
 def test_what_is_given_stands():
     chosen = check_parameters(model="RN50", store_path="mine.duckdb", query_image=__file__)
     assert (chosen.model, chosen.store_path, chosen.query_image) == ("RN50", "mine.duckdb", __file__)
@@ -107,6 +117,10 @@ def test_what_is_unambiguous_is_taken(given, expected):
         ({"query_seconds": [1]}, r"query_seconds must be a number, 0 or more, got \[1\]"),
         ({"least_recall": 80}, "least_recall must be a number from 0 to 1, got 80"),
         ({"marks_path": "no.csv"}, "marks_path must be an existing file, got 'no.csv': check the path"),
+        (
+            {"benchmark_folder": __file__},
+            "benchmark_folder must be an existing folder, got .*test_parameters.py': check the path",
+        ),
         ({"query_text": ""}, "query_text must describe what to look for, got ''"),
         ({"query_text": "  "}, "query_text must describe what to look for, got '  '"),
         (

@@ -6,6 +6,7 @@ from .display import plot_changes as plot_changes
 from .display import plot_frames as plot_frames
 from .display import plot_labels as plot_labels
 from .display import plot_moments as plot_moments
+from .display import plot_recall as plot_recall
 from .display import plot_timeline as plot_timeline
 from .display import save_card as save_card
 from .downloads import fetch_video as fetch_video
@@ -22,8 +23,10 @@ from .images import open_image as open_image
 from .ingestion import Preflight as Preflight
 from .ingestion import PreflightVideos as PreflightVideos
 from .ingestion import embed_frames as embed_frames
+from .ingestion import find_pairs as find_pairs
 from .ingestion import ingest as ingest
 from .ingestion import ingest_videos as ingest_videos
+from .ingestion import make_sample_pairs as make_sample_pairs
 from .ingestion import preflight as preflight
 from .ingestion import preflight_videos as preflight_videos
 from .parameters import Parameters as Parameters

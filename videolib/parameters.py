@@ -34,6 +34,7 @@ class Parameters:
     labels: list[str]
     marks_path: str
     least_recall: float
+    benchmark_folder: str
 
 
 def check_parameters(
@@ -57,6 +58,7 @@ def check_parameters(
     labels: object = ("a car",),
     marks_path: object = "",
     least_recall: object = 0.0,
+    benchmark_folder: object = None,
 ) -> Parameters:
     """Check what a person, a job or papermill gave to a notebook, before anything is opened or loaded.
 
@@ -94,6 +96,10 @@ def check_parameters(
         one's own for those that the store holds, which is again empty.
     least_recall
         From 0, which any answer reaches, to 1.
+    benchmark_folder
+        An existing folder, as `find_pairs` takes it, in a notebook about such a benchmark; empty for one that is made
+        of the sample video, which goes with the model "demo". Their stores are ``benchmark.duckdb`` and
+        ``demo_benchmark.duckdb``.
 
     Raises
     ------
@@ -104,11 +110,14 @@ def check_parameters(
     """
     split_open_clip(str(model))
     video = _source("video_path", video_path)
+    benchmark = _folder("benchmark_folder", "" if benchmark_folder is None else benchmark_folder)
+    is_own = bool(video or benchmark)
+    default_store = ("demo", "videolib") if benchmark_folder is None else ("demo_benchmark", "benchmark")
     share = "from 0 (the picture alone) to 1 (the text alone)"
     return Parameters(
         video_path=video or str(SAMPLE_VIDEO_PATH),
-        model=str(model) or ("ViT-B/32" if video else "demo"),
-        store_path=str(store_path) or str(store_file("videolib" if video else "demo")),
+        model=str(model) or ("ViT-B/32" if is_own else "demo"),
+        store_path=str(store_path) or str(store_file(default_store[is_own])),
         every_seconds=_number("every_seconds", every_seconds, "a number above 0", lambda value: value > 0),
         query_text=_text("query_text", query_text),
         query_image=_source("query_image", query_image),
@@ -129,6 +138,7 @@ def check_parameters(
         least_recall=_number(
             "least_recall", least_recall, "a number from 0 to 1", lambda value: 0 <= value <= 1
         ),
+        benchmark_folder=benchmark,
     )
 
 
@@ -168,6 +178,15 @@ def _file(name: str, value: object, rule: str = "an existing file") -> str:
     if not path.is_file():
         raise ValueError(f"{name} must be {rule}, got {hide_secrets(text)!r}: check the path")
     return str(path)
+
+
+def _folder(name: str, value: object) -> str:
+    path = local_path(str(value))
+    if str(value) and not path.is_dir():
+        raise ValueError(
+            f"{name} must be an existing folder, got {hide_secrets(str(value))!r}: check the path"
+        )
+    return str(path) if str(value) else ""
 
 
 def _whole(name: str, value: object) -> int:

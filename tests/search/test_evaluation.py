@@ -143,6 +143,27 @@ def test_videos_are_ranked_by_their_best_frame(filled):
     assert np.isnan(found.overall["mean"]["R1@0.5"])
 
 
+def test_pairs_are_ranked_by_the_means_of_the_videos_each_for_itself(filled):
+    """The protocol of MSR-VTT's zero-shot baseline; a sentence that two videos have is asked twice."""
+    pairs = [(f"ret{number}", TEXTS[number % 6], f"v{number % 3}") for number in range(12)]
+    marks = [mark(key, video_id) for key, _, video_id in pairs]
+    queries = {key: ENCODER.encode_texts([text])[0] for key, text, _ in pairs}
+    index = filled.load_index()
+    means = {}
+    for video_id in ("v0", "v1", "v2"):
+        frames = np.concatenate(list(index.read_embeddings(video_id))).astype(float)
+        means[video_id] = frames.mean(axis=0) / np.linalg.norm(frames.mean(axis=0))
+    places = [
+        1 + sum(means[other] @ queries[key] > means[video_id] @ queries[key] for other in means)
+        for key, _, video_id in pairs
+    ]
+    for k in (1, 2):
+        found = evaluate(index.mean_of_videos(), ENCODER, marks, k, ranked="videos", queries=queries)
+        assert found.per_query[f"recall@{k}"].tolist() == [place <= k for place in places]
+        np.testing.assert_allclose(1 / found.per_query["average_precision"], places)
+    assert set(places) == {1, 2, 3}
+
+
 def test_a_right_span_that_no_frame_lies_in_is_not_found(filled):
     found = evaluate(filled, ENCODER, [mark("a", "v0", 0, 1), mark("a", "v0", 3.2, 3.8)], 500, nulls=NULLS)
     assert found.per_query["relevant"].tolist() == [2]

@@ -85,3 +85,22 @@ def test_equal_rows_are_in_order_whatever_the_matrix_product_makes_of_them(dtype
     found = index.search(np.random.default_rng(2).normal(size=512), 50)
     assert found["frame_number"].tolist() == list(range(50))
     assert found["similarity"].nunique() == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_mean_of_a_videos_frames_is_found_by_the_frame_nearest_to_it(store, dtype):
+    index = store.load_index(dtype=dtype)
+    means = index.mean_of_videos()
+    assert len(means) == 2
+    found = means.search(QUERY).set_index("video_id")
+    for video_id in ("v1", "v2"):
+        rows = store.read_frames(video_id)
+        frames = np.stack(list(rows["embedding_data"])).astype(float)
+        mean = frames.mean(axis=0)
+        mean /= np.linalg.norm(mean)
+        assert found["similarity"][video_id] == pytest.approx(mean @ QUERY, abs=1e-3)
+        nearest = rows.iloc[(frames @ mean).argmax()]
+        assert found["frame_number"][video_id] == nearest["frame_number"]
+        assert found["frame_data"][video_id] == nearest["frame_data"]
+        assert found["title"][video_id] == f"title of {video_id}"
+    pd.testing.assert_series_equal(means.list_videos()["content_id"], index.list_videos()["content_id"])

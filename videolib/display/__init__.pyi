@@ -7,4 +7,5 @@ from .figures import plot_moments as plot_moments
 from .figures import plot_timeline as plot_timeline
 from .labels import plot_labels as plot_labels
 from .player import play_clip as play_clip
+from .recall import plot_recall as plot_recall
 from .reel import make_reel as make_reel

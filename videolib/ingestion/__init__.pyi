@@ -4,4 +4,6 @@ from .estimate import preflight as preflight
 from .estimate import preflight_videos as preflight_videos
 from .many import ingest_videos as ingest_videos
 from .one import ingest as ingest
+from .pairs import find_pairs as find_pairs
+from .pairs import make_sample_pairs as make_sample_pairs
 from .pipeline import embed_frames as embed_frames

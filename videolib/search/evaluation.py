@@ -120,7 +120,8 @@ def evaluate(
         How many of the first count, 1 or more.
     ranked
         "frames": those of all videos, as a search takes them. "frames_of_video": each description is asked of each
-        video that has a mark of it alone, as in QVHighlights. "videos": by their best frame, as in MSR-VTT.
+        video that has a mark of it alone, as in QVHighlights. "videos": by their best frame; as in MSR-VTT's zero-shot
+        baseline, by the mean of their frames, where `FrameIndex.mean_of_videos` is the store.
     queries
         (d,) embeddings of descriptions that are asked in another way than as a text alone, such as with a picture.
     nulls, level

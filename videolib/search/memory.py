@@ -11,7 +11,14 @@ import pandas as pd
 
 from videolib.errors import StoreError
 from videolib.search.matches import as_video_ids, make_matches
-from videolib.search.similarities import check_k, similarity, spread_evenly, standardize, top_k
+from videolib.search.similarities import (
+    check_k,
+    normalize,
+    similarity,
+    spread_evenly,
+    standardize,
+    top_k,
+)
 from videolib.tables import FrameTable
 from videolib.types import FloatArray
 
@@ -89,6 +96,23 @@ class FrameIndex:
         pictures = self._read_pictures(keys)
         titles = self._videos.set_index("video_id")["title"]
         return make_matches(keys, similarities[best], pictures.assign(title=pictures["video_id"].map(titles)))
+
+    def mean_of_videos(self) -> FrameIndex:
+        """Take the mean of each video's frames: an index with one embedding a video, of unit length.
+
+        A search of it finds videos by what they show on the whole, not by their best frame; a match shows the frame
+        that is nearest to the mean. It is the zero-shot baseline of video retrieval: Portillo-Quintero et al., A
+        Straightforward Framework for Video Retrieval Using CLIP, https://arxiv.org/abs/2102.12443.
+        """
+        means, places = [], []
+        for rows in self._rows.values():
+            frames = self._embeddings[rows].astype(np.float32)  # (m, d)
+            means.append(normalize(frames.mean(axis=0)))
+            places.append(rows.start + int((frames @ means[-1]).argmax()))
+        videos = self._videos.assign(content_id=self._videos["video_id"].map(self._contents))
+        return FrameIndex(
+            self._frames.iloc[places].reset_index(drop=True), np.stack(means), self._read_pictures, videos
+        )
 
     def list_videos(self) -> pd.DataFrame:
         """List the videos whose frames are in it: columns video_id, content_id, frame_count, last_frame_number and
