@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
 
 from tests.conftest import make_frames, make_video
 from videolib import FrameIndex, FrameStore, StoreError, normalize
@@ -46,6 +47,26 @@ def test_it_finds_one_videos_frames(store):
 def test_loading_takes_as_many_batches_as_it_needs(store, monkeypatch):
     monkeypatch.setattr("videolib.store.reading.INDEX_BATCH_SIZE", 70)
     assert store.load_index().search(QUERY, 600)["frame_data"].nunique() == 600
+
+
+def test_small_videos_are_read_some_at_a_time(store, monkeypatch):
+    monkeypatch.setattr("videolib.store.reading.INDEX_BATCH_SIZE", 70)
+    names = [f"{'Vv'[number % 2]}{number:03}" for number in range(60)]
+    rows = np.random.default_rng(1).normal(size=(180, DIMENSION))
+    for number, video_id in enumerate(names):
+        store.write_video(make_video(video_id), **MODEL)
+        store.write_frames(make_frames(video_id, rows[3 * number : 3 * number + 3]))
+    statements = []
+    event.listen(store.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    index = store.load_index([*names, "v1"])
+    of_frames = [text for text in statements if "embedding_data" in text]
+    assert len(of_frames) == 3 + 5  # 23 videos of three frames at a time; and 300 frames, 70 at a time
+    pd.testing.assert_frame_equal(
+        index.search(QUERY, 480).drop(columns="similarity"),
+        store.search(QUERY, 480, video_id=[*names, "v1"]).drop(columns="similarity"),
+    )
+    (stored,) = index.read_embeddings("V042")
+    np.testing.assert_allclose(stored, normalize(rows[126:129]), atol=1e-6)
 
 
 def test_float16_is_near(store):

@@ -19,6 +19,7 @@ from videolib.store.videos import (
     choose_videos,
     describe_model,
     describe_unfinished,
+    group_videos,
     latest_ids,
     require_videos,
     warn_of_unfinished,
@@ -223,15 +224,18 @@ class Reading(Connected):
         embeddings = np.empty((count, videos["dimension"].iloc[0]), dtype)
         keys = []
         done = 0
-        for name in sorted(videos["video_id"]):
+        for names in group_videos(videos, INDEX_BATCH_SIZE):
             after = 0
             while done < count:
                 size = min(INDEX_BATCH_SIZE, count - done)
-                batch = self._read_batch(name, after, [*FRAME_KEYS, FRAMES.c.embedding_data], size)
+                batch = self._read_batch(names, after, [*FRAME_KEYS, FRAMES.c.embedding_data], size)
                 if batch.empty:
                     break
+                batch = batch.sort_values(["video_id", "frame_number"])
                 rows = list(batch.pop("embedding_data"))
-                if {np.shape(row) for row in rows} != {embeddings.shape[1:]}:
+                others = [np.shape(row) != embeddings.shape[1:] for row in rows]
+                if any(others):
+                    name = batch["video_id"].iloc[others.index(True)]
                     raise StoreError(
                         f"{self!r} must hold embeddings of dimension {embeddings.shape[1]} alone, and {name!r} has "
                         "others: delete_video it, and ingest it anew"
@@ -240,23 +244,27 @@ class Reading(Connected):
                 done += len(batch)
                 after = int(batch["frame_number"].iloc[-1])
                 keys.append(batch)
+                if len(names) > 1 or len(batch) < size:
+                    break  # that was all of them
         frames = pd.concat(keys, ignore_index=True)
         return FrameIndex(frames, embeddings[:done], self._read_pictures, videos)
 
     @retried
     def _read_batch(
         self,
-        video_id: str,
+        video_id: str | list[str],
         after: int,
         columns: Iterable[ColumnElement[Any]],
         size: int,
         span: Iterable[Condition] = (),
     ) -> pd.DataFrame:
         with self._begin() as connection:
-            require_videos(connection, video_id)
+            first, *rest = [video_id] if isinstance(video_id, str) else video_id
+            require_videos(connection, first, *rest)
+            of_videos = FRAMES.c.video_id.in_([first, *rest]) if rest else FRAMES.c.video_id == first
             statement = (
                 select(*columns)
-                .where(FRAMES.c.video_id == video_id, FRAMES.c.frame_number > after, *span)
+                .where(of_videos, FRAMES.c.frame_number > after, *span)
                 .order_by(FRAMES.c.frame_number)
                 .limit(size)
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from videolib.errors import StoreError
 from videolib.store.schema import FRAMES, VIDEOS, has_table
 
 NAMED = 3  # videos in one warning
+MOST_AT_ONCE = 500  # videos in one statement
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,19 @@ def require_videos(connection: Connection, *video_ids: str) -> tuple[str, int]:
     """Return the stored model; StoreError if one of the videos is not in the store."""
     row = _select_videos(connection, ("video_id", "model", "dimension"), list(video_ids))[0]
     return row.model, row.dimension
+
+
+def group_videos(videos: pd.DataFrame, frame_count: int) -> Iterator[list[str]]:
+    """Put videos, in the order of their video_id, into groups that have so many frames at most, or one video."""
+    group: list[str] = []
+    total = 0
+    for video_id, count in sorted(zip(videos["video_id"], videos["frame_count"], strict=True)):
+        if group and (total + count > frame_count or len(group) == MOST_AT_ONCE):
+            yield group
+            group, total = [], 0
+        group.append(video_id)
+        total += count
+    yield group
 
 
 def _select_videos(
