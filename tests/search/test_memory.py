@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.conftest import make_frames, make_video
 from videolib import FrameIndex, FrameStore, StoreError, normalize
@@ -57,8 +57,12 @@ def test_small_videos_are_read_some_at_a_time(store, monkeypatch):
         store.write_video(make_video(video_id), **MODEL)
         store.write_frames(make_frames(video_id, rows[3 * number : 3 * number + 3]))
     statements = []
-    event.listen(store.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    index = store.load_index([*names, "v1"])
+    listen = (Engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(*listen)
+    try:
+        index = store.load_index([*names, "v1"])
+    finally:
+        event.remove(*listen)
     of_frames = [text for text in statements if "embedding_data" in text]
     assert len(of_frames) == 3 + 5  # 23 videos of three frames at a time; and 300 frames, 70 at a time
     pd.testing.assert_frame_equal(
