@@ -8,3 +8,4 @@ from .figures import plot_timeline as plot_timeline
 from .labels import plot_labels as plot_labels
 from .player import play_clip as play_clip
 from .reel import make_reel as make_reel
+from .videos import plot_videos as plot_videos
