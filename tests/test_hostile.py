@@ -203,6 +203,7 @@ def test_titles_of_moments(text, store):
     )
     videolib.plot_moments(moments, store, title=text).savefig(io.BytesIO())
     videolib.plot_timeline(make_video(title=text), moments, moments=moments).savefig(io.BytesIO())
+    videolib.plot_videos(moments.assign(rank=1), store, title=text).savefig(io.BytesIO())
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
@@ -307,6 +308,7 @@ REFUSALS: dict[str, Callable[[str], object]] = {
     "OpenClipEncoder": lambda text: videolib.OpenClipEncoder("ViT-B-32", text),
     "load_encoder": lambda text: videolib.load_encoder(f"open_clip:{text}"),
     "fetch_video": lambda text: videolib.fetch_video(f"ftp://{text}"),
+    "check_parameters": lambda text: videolib.check_parameters(folder=text),
 }
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -49,6 +50,46 @@ def test_a_benchmark_has_stores_of_its_own(tmp_path, data):
     assert (own.benchmark_folder, own.model) == (str(tmp_path), "ViT-B/32")
     assert own.store_path == str(data / "benchmark.duckdb")
     assert check_parameters().benchmark_folder == ""
+
+
+def test_many_videos_go_with_stores_of_their_own(data, tmp_path):
+    stores = [check_parameters(folder=folder).store_path for folder in ("", str(tmp_path))]
+    assert stores == [str(data / "demo_videos.duckdb"), str(data / "videos.duckdb")]
+    assert [check_parameters(folder=folder).model for folder in ("", str(tmp_path))] == ["demo", "ViT-B/32"]
+    assert check_parameters().folder == ""
+
+
+def test_a_folder_is_whatever_leads_to_videos(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "talks [2024]").mkdir()
+    (tmp_path / "talk.mp4").touch()
+    for folder in (
+        tmp_path,
+        tmp_path / "*.mp4",
+        tmp_path / "**/*.mp4",
+        tmp_path / "talks [2024]",
+        tmp_path / "talk.mp4",
+        "https://example.org/a.mp4",
+    ):
+        assert check_parameters(folder=str(folder)).folder == str(folder)
+    assert check_parameters(folder="~/*.mp4").folder == str(tmp_path / "*.mp4")
+
+
+def test_a_cluster_is_none_where_none_is_given():
+    assert [check_parameters(cluster=cluster).cluster for cluster in ("", None)] == [None, None]
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason="needs videolib[ray]")
+@pytest.mark.parametrize("cluster", ["auto", "127.0.0.1:6379"])
+def test_a_cluster_is_given_on(cluster):
+    assert check_parameters(cluster=cluster).cluster == cluster
+
+
+def test_a_cluster_without_ray_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"cluster 'auto' needs Ray, .* pip install 'videolib\[ray\]'"):
+        check_parameters(cluster="auto")
 
 
 def test_what_is_given_stands():
@@ -132,6 +173,10 @@ def test_what_is_unambiguous_is_taken(given, expected):
             {"model": "open_clip:ViT-B-32"},
             "model must be open_clip:ARCHITECTURE/WEIGHTS, .* got 'open_clip:ViT",
         ),
+        ({"folder": "talsk"}, "folder must be an existing folder, a pattern .* got 'talsk': check the path"),
+        ({"folder": "talks/*.mp4"}, r"folder must be an existing folder, .* got 'talks/\*.mp4': check"),
+        ({"cluster": 8}, 'cluster must be "auto" or the address of a Ray cluster, got 8: empty for none'),
+        ({"cluster": True}, 'cluster must be "auto" or the address of a Ray cluster, got True'),
         ({"query_image": "/nowhere.png"}, "query_image must be an existing file or an .* got '/nowhere.png'"),
     ],
 )

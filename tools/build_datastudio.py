@@ -89,9 +89,9 @@ try:
     wheel = base64.b64decode({parts})
 except NameError as error:
     raise RuntimeError("videolib is in the collapsed cells above, which must run first: Run All Cells") from error
-folder = tempfile.mkdtemp(prefix="videolib-")
-zipfile.ZipFile(io.BytesIO(wheel)).extractall(folder)
-sys.path.insert(0, folder)
+unpacked = tempfile.mkdtemp(prefix="videolib-")
+zipfile.ZipFile(io.BytesIO(wheel)).extractall(unpacked)
+sys.path.insert(0, unpacked)
 importlib.invalidate_caches()
 """
 

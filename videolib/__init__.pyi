@@ -8,6 +8,7 @@ from .display import plot_labels as plot_labels
 from .display import plot_moments as plot_moments
 from .display import plot_recall as plot_recall
 from .display import plot_timeline as plot_timeline
+from .display import plot_videos as plot_videos
 from .display import save_card as save_card
 from .downloads import fetch_video as fetch_video
 from .encoding import ClipEncoder as ClipEncoder

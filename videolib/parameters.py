@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from videolib.addresses import hide_secrets, is_address, local_path, store_file
 from videolib.demo import SAMPLE_MARKS_PATH, SAMPLE_VIDEO_PATH
+from videolib.extras import missing_extra
 from videolib.model_names import split_open_clip
 
 
@@ -35,6 +38,8 @@ class Parameters:
     marks_path: str
     least_recall: float
     benchmark_folder: str
+    folder: str
+    cluster: str | None
 
 
 def check_parameters(
@@ -59,6 +64,8 @@ def check_parameters(
     marks_path: object = "",
     least_recall: object = 0.0,
     benchmark_folder: object = None,
+    folder: object = None,
+    cluster: object = "",
 ) -> Parameters:
     """Check what a person, a job or papermill gave to a notebook, before anything is opened or loaded.
 
@@ -100,19 +107,29 @@ def check_parameters(
         An existing folder, as `find_pairs` takes it, in a notebook about such a benchmark; empty for one that is made
         of the sample video, which goes with the model "demo". Their stores are ``benchmark.duckdb`` and
         ``demo_benchmark.duckdb``.
+    folder
+        What `ingest_videos` takes, as one text, in a notebook about many videos; empty for parts of the sample video,
+        which go with the model "demo". Their stores are ``videos.duckdb`` and ``demo_videos.duckdb``.
+    cluster
+        As `ingest_videos` takes it; empty for none.
 
     Raises
     ------
     ValueError
         With the name of the parameter, what came, and what is right.
     ImportError
-        If the model is one of open_clip, which is not installed.
+        If the model is one of open_clip, or a cluster is given, and what it needs is not installed.
     """
     split_open_clip(str(model))
     video = _source("video_path", video_path)
+    videos = _sources("folder", "" if folder is None else folder)
     benchmark = _folder("benchmark_folder", "" if benchmark_folder is None else benchmark_folder)
-    is_own = bool(video or benchmark)
-    default_store = ("demo", "videolib") if benchmark_folder is None else ("demo_benchmark", "benchmark")
+    is_own = bool(video or videos or benchmark)
+    default_store = ("demo", "videolib")
+    if folder is not None:
+        default_store = ("demo_videos", "videos")
+    if benchmark_folder is not None:
+        default_store = ("demo_benchmark", "benchmark")
     share = "from 0 (the picture alone) to 1 (the text alone)"
     return Parameters(
         video_path=video or str(SAMPLE_VIDEO_PATH),
@@ -139,6 +156,8 @@ def check_parameters(
             "least_recall", least_recall, "a number from 0 to 1", lambda value: 0 <= value <= 1
         ),
         benchmark_folder=benchmark,
+        folder=videos,
+        cluster=_cluster(cluster),
     )
 
 
@@ -168,6 +187,31 @@ def _source(name: str, value: object) -> str:
     if not text or is_address(text):
         return text
     return _file(name, text, "an existing file or an http(s) address")
+
+
+def _sources(name: str, value: object) -> str:
+    text = str(value)
+    if not text or is_address(text):
+        return text
+    path = local_path(text)
+    if not (path.exists() or any(glob.iglob(str(path), recursive=True))):
+        raise ValueError(
+            f"{name} must be an existing folder, a pattern that fits a file, a list in a .txt or .csv file, or an "
+            f"http(s) address, got {hide_secrets(text)!r}: check the path"
+        )
+    return str(path)
+
+
+def _cluster(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(
+            f'cluster must be "auto" or the address of a Ray cluster, got {value!r}: empty for none'
+        )
+    if find_spec("ray") is None:
+        raise ImportError(missing_extra(f"cluster {value!r} needs Ray", "ray"))
+    return value
 
 
 def _file(name: str, value: object, rule: str = "an existing file") -> str:

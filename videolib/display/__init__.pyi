@@ -9,3 +9,4 @@ from .labels import plot_labels as plot_labels
 from .player import play_clip as play_clip
 from .recall import plot_recall as plot_recall
 from .reel import make_reel as make_reel
+from .videos import plot_videos as plot_videos

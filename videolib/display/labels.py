@@ -1,4 +1,4 @@
-"""The figure of labelled spans: one band for each label."""
+"""The figure of labelled spans: one band for each label. Bands are drawn for `plot_videos`, too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
@@ -54,30 +55,39 @@ def plot_labels(
     names = list(dict.fromkeys(spans["label"] if labels is None else labels))
     if not names:
         raise ValueError("spans must have at least one row, got none: pass labels to show empty bands")
-    texts = [fit_text(name, columns=NAME_COLUMNS) for name in names]
-    beside = max(len(line) for text in texts for line in text.split("\n")) / NAME_COLUMNS_PER_INCH
-    headline = fit_text(title or video.title, columns=round((WIDTH_INCHES - beside) * COLUMNS_PER_INCH))
-    height = 0.9 + 0.2 * headline.count("\n") + sum(BAND_INCHES + 0.15 * text.count("\n") for text in texts)
-    figure, axis = plt.subplots(
-        figsize=(WIDTH_INCHES, height), layout="constrained", FigureClass=DescribedFigure
-    )
-    plt.close(figure)
+    end = max([video.duration_seconds, *spans["start_seconds"]])
+    figure, axis = draw_bands(names, title or video.title, end_seconds=end)
     for place, name in enumerate(names):
         for span in spans[spans["label"] == name].to_dict("records"):
             bar = (span["start_seconds"], span["end_seconds"] - span["start_seconds"])
             shade = to_rgba(LINE_COLOR, 0.2 + 0.8 * span["probability"])
             axis.broken_barh([bar], (place - 0.35, 0.7), facecolor=shade, edgecolor=LINE_COLOR, linewidth=1)
-    axis.set_xlim(0, max([video.duration_seconds, *spans["start_seconds"]]))
-    axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_yticks(range(len(names)), texts, family=font_families(), parse_math=False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)
-    label_times(axis)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.set_title(headline, **TITLE_STYLE, family=font_families())
     what = f"{len(names)} label{'s' * (len(names) != 1)} over time"
     describe(figure, what, title or video.title, (_tell_label(name, spans) for name in names))
     return figure
+
+
+def draw_bands(
+    names: Sequence[str], title: str, *, end_seconds: float, band_inches: float = BAND_INCHES
+) -> tuple[Figure, Axes]:
+    """Make a figure whose y axis has a band for each name, from the top, at 0, 1, 2, …; its x axis is time."""
+    texts = [fit_text(name, columns=NAME_COLUMNS) for name in names]
+    beside = max(len(line) for text in texts for line in text.split("\n")) / NAME_COLUMNS_PER_INCH
+    headline = fit_text(title, columns=round((WIDTH_INCHES - beside) * COLUMNS_PER_INCH))
+    height = 0.9 + 0.2 * headline.count("\n") + sum(band_inches + 0.15 * text.count("\n") for text in texts)
+    figure, axis = plt.subplots(
+        figsize=(WIDTH_INCHES, height), layout="constrained", FigureClass=DescribedFigure
+    )
+    plt.close(figure)
+    axis.set_xlim(0, end_seconds)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_yticks(range(len(names)), texts, family=font_families(), parse_math=False)
+    label_times(axis)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.set_title(headline, **TITLE_STYLE, family=font_families())
+    return figure, axis
 
 
 def _tell_label(name: str, spans: pd.DataFrame) -> str:
