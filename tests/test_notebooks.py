@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -16,11 +15,10 @@ import papermill
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tests.many_videos import make_folder
 from tests.media import write_video
 from tools import link_notebooks, run_demo
-from videolib import ClipEncoder, FrameStore, cut_clip, ingest
-from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
+from videolib import ClipEncoder, FrameStore, ingest
+from videolib.demo import sample_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -314,68 +312,3 @@ def test_another_interval_on_the_same_store_is_stored_beside_the_first(tmp_path)
     assert videos["every_seconds"].tolist() == [1, 0.5]
     assert videos["frame_count"].tolist() == [4, 7]
     assert videos["latest"].tolist() == [True, False]
-
-
-def run_many(tmp_path: Path, **parameters: object) -> dict[str, str]:
-    """Notebook 09 on a folder, as text: what each cell showed, by its id."""
-    path = next(path for path in NOTEBOOKS if path.stem == "09_many_videos")
-    given = {"model": "demo", "store_path": str(tmp_path / "many.duckdb")} | parameters
-    notebook = papermill.execute_notebook(
-        path, tmp_path / "out.ipynb", given, cwd=tmp_path, progress_bar=False, kernel_name="python3"
-    )
-    return {
-        cell.id: "\n".join(
-            output["text"] if "text" in output else output["data"]["text/plain"] for output in cell.outputs
-        )
-        for cell in code_cells_of(notebook)
-    }
-
-
-def test_of_many_videos_the_right_one_is_found_at_its_time_and_the_next_run_stores_nothing(tmp_path):
-    folder = tmp_path / "videos"
-    make_folder(folder, 5, damaged=1, same=1)
-    cut_clip(SAMPLE_VIDEO_PATH, 0, 12.6, folder / "more" / "two scenes.mp4", exact=False)
-    told = run_many(tmp_path, folder=str(folder), query_text="a red car in the city")
-    assert re.findall(r"(stored|failed|duplicate of .*000 mp4\.mp4) *$", told["ingest"], re.M) == [
-        "stored",
-        "duplicate of " + str(folder / "000 mp4.mp4"),
-        "stored",
-        "failed",
-        "stored",
-        "stored",
-    ]
-    assert str(folder / "more" / "two scenes.mp4") in told["ingest"]
-    assert re.findall(r"004 mov\S* is empty", told["failed"])
-    assert re.search(r"^1 of \d moments stand out, in 1 of 4 videos$", told["sure"].strip())
-    best, *others = told["explore"].splitlines()[1:-1]
-    assert re.match(r"1\. 0:0[56] to 0:12 · two scenes · \w+( unrelated descriptions?)? of 200", best)
-    assert others
-    assert all(line.endswith("it is probably not in these videos") for line in others)
-
-    again = run_many(tmp_path, folder=f"{folder}/**/*.mp4", query_text="a pink flower in the desert")
-    assert set(re.findall(r"(already stored|(?<!already )stored) *$", again["ingest"], re.M)) == {
-        "already stored"
-    }
-    assert re.search(r"^0 of \d moments stand out, in 0 of \d videos$", again["sure"].strip())
-    assert len(FrameStore(tmp_path / "many.duckdb").list_videos()) == 4
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"folder": "talsk"}, "folder must be an existing folder, .* got 'talsk': check the path"),
-        ({"folder": "empty"}, "sources must lead to a video, got 'empty', where none is: check the path"),
-        pytest.param(
-            {"folder": "empty", "cluster": "auto"},
-            r"cluster 'auto' needs Ray, which is not installed: pip install 'videolib\[ray\]'",
-            marks=pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed"),
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_folder_or_a_cluster_is_said_in_a_sentence(parameters, message, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(papermill.PapermillExecutionError) as caught:
-        run_many(tmp_path, **parameters)
-    assert re.match(message, caught.value.evalue)
-    assert "\n" not in caught.value.evalue
-    assert not (tmp_path / "many.duckdb").exists()
