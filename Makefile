@@ -59,7 +59,8 @@ format: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --no-compile --constraint constraints.txt $(PIP_OPTIONS) --editable '.[dev]'
+	.venv/bin/python -m compileall -qq -j 0 -x /tests/ .venv/lib || true  # on all cores; pip takes one, and Python 2 fails
 	# jupysql's part in the browser, a button in every notebook; %sql does without
 	.venv/bin/python -m jupyterlab.labextensions disable jupysql-plugin --level=sys_prefix
 	touch $@
