@@ -1,6 +1,6 @@
 // What the explorer asks: its fields, and what is in them. explorer.js comes after it in one module.
 
-const DEBOUNCE_MS = 50; // between two keys of who types fast; requests go out one at a time anyway
+const DEBOUNCE_MS = 20; // keys that come at once, as a held one; requests go out one at a time anyway
 const NUMBER_DEBOUNCE_MS = 400; // 1, 12 and 120 are not the same seconds
 
 function h(tag, attributes = {}, ...children) {
