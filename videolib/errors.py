@@ -1,5 +1,11 @@
 """The errors that a caller may want to catch; bad arguments are `ValueError`."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAMED = 3  # of many, in one message
+
 
 class VideolibError(Exception):
     """Base of every error that videolib raises on purpose, bad arguments apart."""
@@ -28,3 +34,9 @@ def interrupted(sentence: str) -> KeyboardInterrupt:
     )  # no class of its own: Python ends by the signal for this very type alone
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]  # type: ignore[attr-defined]  # IPython's
     return error
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Put the first of many names into a message, and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -12,6 +12,7 @@ import pandas as pd
 
 from videolib.addresses import local_path
 from videolib.demo import SAMPLE_VIDEO_PATH, sample_scenes
+from videolib.errors import name_some
 from videolib.folders import written_whole
 from videolib.ingestion.sources import SUFFIXES, locate
 from videolib.video import cut_clip
@@ -19,7 +20,6 @@ from videolib.video import cut_clip
 COLUMNS = ["key", "video_id", "sentence"]
 INSIDE_SECONDS = 0.02  # less than a frame: where a scene begins is rounded, and a keyframe is there
 CLIP_SECONDS = 2.5  # of each scene: three frames, a second apart
-NAMED = 3  # videos in one message
 
 
 def find_pairs(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def find_pairs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     tables = sorted(path for path in root.rglob("*.csv") if path.is_file())
     splits = [path for path in tables if set(COLUMNS) <= set(_read_header(path))]
     if len(splits) != 1:
-        got = _name([path.name for path in splits or tables]) or "no CSV file"
+        got = name_some([path.name for path in splits or tables]) or "no CSV file"
         got += " without them" if tables and not splits else ""
         raise ValueError(
             f"folder must hold one CSV file with the columns {', '.join(COLUMNS)}, such as MSRVTT_JSFUSION_test.csv, "
@@ -134,11 +134,6 @@ def _find_videos(root: Path, names: list[str], split: str) -> dict[str, str]:
     if missing := [name for name in names if name not in found]:
         raise ValueError(
             f"folder must hold the {len(names):,} videos that {split} names, got {os.fspath(root)!r} without "
-            f"{_name(missing)}: put them there"
+            f"{name_some(missing)}: put them there"
         )
     return found
-
-
-def _name(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

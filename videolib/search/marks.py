@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from videolib.addresses import local_path
-from videolib.errors import StoreError
+from videolib.errors import StoreError, name_some
 
 MARK_COLUMNS = ["query", "video_id", "start_seconds", "end_seconds", "right", "who", "written_at"]
 LONGEST = {"query": 4096, "video_id": 64, "who": 255}  # characters that a database keeps
-NAMED = 3  # videos in one message
 _ANSWERS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
@@ -153,10 +152,9 @@ def _by_title(rows: pd.DataFrame, store: Listed, missing_ok: bool) -> pd.DataFra
     ids = rows["title"].map(wanted.set_index("title")["content_id"])
     missing = rows["title"][ids.isna()].unique().tolist()
     if missing and not missing_ok:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        named = ", ".join(map(repr, missing[:NAMED]))
+        named = name_some([repr(each) for each in missing])
         raise StoreError(
-            f"{store!r} must hold the videos that are marked, and has no {named}{more}: ingest them, or pass "
+            f"{store!r} must hold the videos that are marked, and has no {named}: ingest them, or pass "
             "missing_ok=True to leave out their marks"
         )
     return rows.assign(video_id=ids)[ids.notna()]

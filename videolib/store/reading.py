@@ -20,6 +20,7 @@ from videolib.store.videos import (
     describe_model,
     describe_unfinished,
     group_videos,
+    is_among,
     latest_ids,
     require_videos,
     warn_of_unfinished,
@@ -259,12 +260,11 @@ class Reading(Connected):
         span: Iterable[Condition] = (),
     ) -> pd.DataFrame:
         with self._begin() as connection:
-            first, *rest = [video_id] if isinstance(video_id, str) else video_id
-            require_videos(connection, first, *rest)
-            of_videos = FRAMES.c.video_id.in_([first, *rest]) if rest else FRAMES.c.video_id == first
+            names = [video_id] if isinstance(video_id, str) else video_id
+            require_videos(connection, *names)
             statement = (
                 select(*columns)
-                .where(of_videos, FRAMES.c.frame_number > after, *span)
+                .where(is_among(FRAMES.c.video_id, names), FRAMES.c.frame_number > after, *span)
                 .order_by(FRAMES.c.frame_number)
                 .limit(size)
             )

@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from videolib.errors import StoreError
+from videolib.errors import StoreError, name_some
 from videolib.store.schema import FRAMES, VIDEOS, has_table
 
-NAMED = 3  # videos in one warning
 MOST_AT_ONCE = 500  # videos in one statement
 
 
@@ -40,7 +39,7 @@ def choose_videos(connection: Connection, video_ids: list[str] | None) -> Chosen
     if not rows:
         return None
     if video_ids is not None:
-        conditions = [_is_among(FRAMES.c.video_id, video_ids)]
+        conditions = [is_among(FRAMES.c.video_id, video_ids)]
     else:
         latest = latest_ids(rows)
         older = [row.video_id for row in rows if row.video_id not in latest]
@@ -59,7 +58,7 @@ def latest_ids(rows: Iterable[Any]) -> set[str]:
     return set({row.content_id: row.video_id for row in order}.values())
 
 
-def _is_among(column: ColumnElement[str], video_ids: list[str]) -> ColumnElement[bool]:
+def is_among(column: ColumnElement[str], video_ids: list[str]) -> ColumnElement[bool]:
     return column == video_ids[0] if len(video_ids) == 1 else column.in_(video_ids)
 
 
@@ -81,9 +80,8 @@ def describe_unfinished(video_id: str, title: str, frame_count: int) -> str:
 def warn_of_unfinished(unfinished: list[str], *, stacklevel: int) -> None:
     """Warn the caller of a method of the store that it searched videos that are not complete."""
     if unfinished:
-        more = f" and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
         warnings.warn(
-            f"what is not complete is searched as it is: {', '.join(unfinished[:NAMED])}{more}; run ingest again",
+            f"what is not complete is searched as it is: {name_some(unfinished)}; run ingest again",
             stacklevel=stacklevel + 1,
         )
 
